@@ -47,6 +47,7 @@ use crate::plan::portion::Portion;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::run::engine::{Engine, StartError};
+use crate::run::sessions::Sessions;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::lock::lock;
 use crate::system::open_files::Held;
@@ -56,10 +57,25 @@ use crate::text::message::reason;
 const LONGEST_LINE: usize = 512 << 10;
 
 /// A list of hosts and the settings to reach them.
+///
+/// It stays connected: a host's session is used for the next command as well, and the commands on one host run one after the other. A
+/// session that has ended before a command was sent on it is replaced by a new one; a command is never sent twice. Sessions without a
+/// command are closed after [`Settings::idle_timeout`], beyond [`Settings::kept_sessions`], by [`Client::close`], and once the client and
+/// its clones, which share them, are dropped.
 #[derive(Clone)]
 pub struct Client {
     hosts: Vec<HostSpec>,
     settings: Settings,
+    sessions: Option<Arc<Lease>>,
+}
+
+/// The sessions of a client and its clones. A run may have them for longer.
+struct Lease(Arc<Sessions>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.retire();
+    }
 }
 
 /// The reason why a command was not started on any host. No host was connected to.
@@ -120,9 +136,21 @@ impl Client {
     /// Makes a client for hosts that were read elsewhere, for example by [`hosts::gather`] from files.
     ///
     /// # Errors
-    /// The list is empty.
+    /// The list is empty, or the system has no pipe.
     pub fn of(hosts: Vec<HostSpec>, settings: Settings) -> Result<Client, ClientError> {
-        if hosts.is_empty() { Err(ClientError::NoHosts) } else { Ok(Client { hosts, settings }) }
+        if hosts.is_empty() {
+            return Err(ClientError::NoHosts);
+        }
+        let sessions = Sessions::new(hosts.len(), &settings)?.map(|sessions| Arc::new(Lease(sessions)));
+        Ok(Client { hosts, settings, sessions })
+    }
+
+    /// Disconnects from all hosts without a command, and from jump hosts that are not in use. Commands that run are not touched; their
+    /// sessions are closed when they end. The client can still be used: the next command connects anew.
+    pub fn close(&self) {
+        if let Some(sessions) = &self.sessions {
+            sessions.0.close();
+        }
     }
 
     /// Returns the hosts, in the order of the list.
@@ -277,8 +305,9 @@ impl Command<'_> {
             ..self.client.settings.clone()
         };
         let cancel = Cancel::new()?;
-        let engine =
-            Engine::new(settings, self.client.hosts.clone(), Work::Commands { commands, inputs }, None, &cancel)?;
+        let work = Work::Commands { commands, inputs };
+        let sessions = self.client.sessions.as_ref().map(|sessions| Arc::clone(&sessions.0));
+        let engine = Engine::new(settings, self.client.hosts.clone(), work, None, sessions, &cancel)?;
         let started = engine.start(Held::default())?;
         let mut writers = writers.into_iter();
         let hosts = engine.jobs().iter().map(|job| Host::new(job, writers.next())).collect::<Arc<[Host]>>();

@@ -118,7 +118,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     }
     let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
     let (verbose, user, rolling) = (settings.verbose, settings.user.clone(), settings.rolling.clone());
-    let engine = match (Engine::new(settings, hosts, work, check, &cancel), cancel.reason()) {
+    let engine = match (Engine::new(settings, hosts, work, check, None, &cancel), cancel.reason()) {
         // Ctrl-C at a prompt.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
         (engine, _) => engine.map_err(refusal)?,

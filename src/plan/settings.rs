@@ -137,6 +137,11 @@ pub struct Settings {
     pub sudo_password: Option<Source>,
     /// How a command may end to count as a success.
     pub success: Success,
+    /// How long a session of a [`Client`](crate::Client) stays connected after a command; `None` for no limit, zero for no time at all.
+    pub idle_timeout: Option<Duration>,
+    /// How many sessions without a command may stay connected, at most; `None` for as many as the limit on open files allows. The longest
+    /// unused one is closed first.
+    pub kept_sessions: Option<usize>,
     /// Whether jobs are verbose.
     pub verbose: bool,
     /// The names of the settings in messages.
@@ -217,6 +222,8 @@ const ATTEMPTS: u32 = 3;
 /// The default limit of connections to a jump host: with 8, a hundred hosts behind a link with a
 /// round trip of 100 ms are open after 1.3 s instead of 10 s, and sshd's MaxStartups (10) is not reached.
 const PROXY_CONNECTIONS: usize = 8;
+/// How long unused sessions stay connected by default: most firewalls forget a silent connection after five minutes or more.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The default pause between two attempts: the reference client's.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
@@ -339,6 +346,8 @@ impl Settings {
             sudo: None,
             sudo_password: None,
             success: Success::default(),
+            idle_timeout: Some(IDLE_TIMEOUT),
+            kept_sessions: None,
             verbose: false,
             names: SettingNames::default(),
         }

@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 use super::pool::{self, Plan};
 use super::room::{self, Threads};
 use super::runner::Runner;
+use super::sessions::Sessions;
 use crate::events::event::Event;
 use crate::hosts::HostSpec;
 use crate::plan::check::Check;
@@ -64,7 +65,7 @@ fn hosts(count: usize) -> String {
 
 impl Engine {
     /// Creates the jobs of `specs`: checks everything and asks the user everything that applies to all hosts before
-    /// the first connection. `cancel` stops all of it.
+    /// the first connection. `cancel` stops all of it. `sessions` stay connected after the run.
     ///
     /// # Errors
     /// See `Runner::new`.
@@ -73,10 +74,12 @@ impl Engine {
         specs: Vec<HostSpec>,
         work: Work,
         check: Option<Check>,
+        sessions: Option<Arc<Sessions>>,
         cancel: &Cancel,
     ) -> Result<Engine, Unprepared> {
         settings.pool_size = settings.pool_size.min(specs.len()).max(1);
-        let (runner, jobs) = bounded::under(cancel, || Runner::new(settings.clone(), specs, work, check, cancel))?;
+        let (runner, jobs) =
+            bounded::under(cancel, || Runner::new(settings.clone(), specs, work, check, sessions, cancel))?;
         let runner = Arc::new(runner);
         Ok(Engine { runner, jobs: jobs.into(), settings, cancel: cancel.clone() })
     }
@@ -112,6 +115,9 @@ impl Engine {
                 need.files(settings.pool_size)
             )),
             None => {}
+        }
+        if let Some(sessions) = self.runner.sessions() {
+            sessions.set_room(open_files::room_besides(room.hosts, need, self.jobs.len()));
         }
         let plan = Plan {
             size: room.hosts,

@@ -10,4 +10,5 @@ mod retries;
 mod room;
 pub(crate) mod runner;
 pub(crate) mod session_work;
+pub mod sessions;
 pub(crate) mod transfer;

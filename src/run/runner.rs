@@ -1,5 +1,6 @@
 //! The runner: the shared state of jobs, and one attempt at a job.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ use crate::run::check::Checking;
 use crate::run::pool::AttemptResult;
 use crate::run::queue::{Route, Task};
 use crate::run::session_work::SessionWork;
+use crate::run::sessions::{FREEING, OPENING, RunJumpHosts, Sessions, Turn, is_stale, refusal};
 use crate::ssh::destination::Destination;
 use crate::ssh::host_keys::known_hosts_command;
 use crate::ssh::proxy::chain::JumpHosts;
@@ -35,10 +37,11 @@ use crate::ssh::proxy::connection::{Plan, Through, Way};
 use crate::ssh::proxy::proxy_command::{News, ProxyCommand};
 use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
-use crate::ssh::watch::{Carrier, Watch};
+use crate::ssh::watch::{Carrier, Notes, Watch};
 use crate::system::cancel::Cancel;
 use crate::system::open_files::Held;
 use crate::system::password_source::Source;
+use crate::system::poll::Patience;
 use crate::system::terminal::Terminal;
 
 /// Runs jobs, and holds their shared state.
@@ -47,7 +50,9 @@ pub struct Runner {
     pub(super) destinations: Arc<Destinations>,
     /// The host of each job, by its number.
     hosts: Vec<Destination>,
-    jump_hosts: JumpHosts,
+    jump_hosts: RunJumpHosts,
+    /// Sessions that stay after the run.
+    sessions: Option<Arc<Sessions>>,
     work: Work,
     check: Option<CheckTimes>,
     pub(super) sudo_password: Arc<SudoPassword>,
@@ -94,6 +99,13 @@ impl Path {
         }
     }
 
+    /// Drops what belongs to the run that has made the path.
+    pub(super) fn forget_run(&self) {
+        if let Path::Command(command) = self {
+            command.hush();
+        }
+    }
+
     /// Refines a failure by the state of the path.
     pub(super) fn explain(&mut self, outcome: Outcome) -> Outcome {
         match self {
@@ -116,6 +128,7 @@ impl Runner {
         specs: Vec<HostSpec>,
         work: Work,
         check: Option<Check>,
+        sessions: Option<Arc<Sessions>>,
         cancel: &Cancel,
     ) -> Result<(Runner, Vec<Job>), Unprepared> {
         let settings = Arc::new(settings);
@@ -153,18 +166,36 @@ impl Runner {
             job.check = Some(check);
         }
         let destinations = Arc::new(destinations);
-        let jump_hosts = JumpHosts::new(Plan {
-            host_of: {
-                let destinations = Arc::clone(&destinations);
-                Box::new(move |hop| destinations.hop(hop).map_err(|error| error.to_string()))
-            },
-            connections: settings.proxy_connections,
-            window: settings.window(),
-            cancel: cancel.clone(),
-        });
+        let jump_hosts = |cancel: &Cancel| {
+            JumpHosts::new(Plan {
+                host_of: {
+                    let destinations = Arc::clone(&destinations);
+                    Box::new(move |hop| destinations.hop(hop).map_err(|error| error.to_string()))
+                },
+                connections: settings.proxy_connections,
+                window: settings.window(),
+                cancel: cancel.clone(),
+            })
+        };
+        let jump_hosts = match &sessions {
+            Some(sessions) => sessions.jump_hosts(jump_hosts),
+            None => RunJumpHosts::own(jump_hosts(cancel)),
+        };
         let stages = Stages::new(hosts.len());
         let check = check.map(|check| check.times);
-        Ok((Runner { settings, destinations, hosts, jump_hosts, work, check, sudo_password, stages, terminal }, jobs))
+        let runner = Runner {
+            settings,
+            destinations,
+            hosts,
+            jump_hosts,
+            sessions,
+            work,
+            check,
+            sudo_password,
+            stages,
+            terminal,
+        };
+        Ok((runner, jobs))
     }
 
     /// Returns what would be sent for the command of `job`, or copied, with zeros for random parts. The wrappers of sudo and
@@ -193,6 +224,11 @@ impl Runner {
             Some(sudo) if !job.is_verbose => [&sudo.plain(), &b" "[..], line].concat().into(),
             Some(sudo) => sudo.wrap(line, Form::Text, &Tokens::sample()).into(),
         })
+    }
+
+    /// Returns the sessions that stay after the run, if any do.
+    pub(super) fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.as_deref()
     }
 
     /// Whether commands are run, rather than files copied.
@@ -287,34 +323,41 @@ impl Runner {
             }
         };
         let host = &self.hosts[job.number];
-        let mut watch = Watch::new(cancel, host.connect_timeout);
-        let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
-        task.login = None;
-        send(EventKind::Attempted(Box::new(*watch.milestones())));
-        watch.take_notices().into_iter().for_each(|notice| send(EventKind::Warning(notice)));
-        let milestones = *watch.milestones();
-        let mut session = match connected {
-            Ok(session) => session,
-            Err(outcome) => return AttemptResult::NotSent(path.explain(outcome)),
+        let mut turn = match self.sessions.as_deref().map(|sessions| sessions.turn(job.number, cancel)).transpose() {
+            Ok(turn) => turn,
+            Err(outcome) => return AttemptResult::NotSent(outcome),
         };
-        self.stages.set(job.number, HostStage::Running);
-        send(EventKind::Connected);
+        let (has_begun, login) = (Cell::new(false), Cell::new(task.login.take()));
         let may_start = || {
             let stage = HostStage::Connecting;
-            failures.may_start().map_err(|why| Outcome::Cancelled { stage, why: Some(why) })
+            failures.may_start().map_err(|why| Outcome::Cancelled { stage, why: Some(why) })?;
+            has_begun.set(true);
+            drop(login.take());
+            Ok(())
         };
         let work = SessionWork { runner: self, job, host, events, may_start: &may_start };
-        let outcome = match &self.work {
-            Work::Commands { commands, inputs } => {
-                work.command(&mut session, inputs, commands.form(), &mut watch, &mut note)
+        let kept = turn.as_mut().and_then(Turn::take);
+        let (mut line, outcome) = match kept.and_then(|line| self.reuse(&work, line, &has_begun, cancel, &mut note)) {
+            Some(done) => done,
+            None => {
+                let mut watch = Watch::new(cancel, host.connect_timeout);
+                let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
+                drop(login.take());
+                send(EventKind::Attempted(Box::new(*watch.milestones())));
+                watch.take_notices().into_iter().for_each(|notice| send(EventKind::Warning(notice)));
+                let mut session = match connected {
+                    Ok(session) => session,
+                    Err(outcome) => return AttemptResult::NotSent(path.explain(outcome)),
+                };
+                self.stages.set(job.number, HostStage::Running);
+                send(EventKind::Connected);
+                let outcome = self.work_on(&work, &mut session, &mut watch, &mut note);
+                (Line { session: Some(session), path }, outcome)
             }
-            Work::Ping => Ok(reached(&milestones)),
-            Work::Copy(copy) => work.copy(&mut session, copy, &mut watch, &mut note),
-            Work::Rsync(rsync) => Ok(work.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
-        // A check goes on with a session whose command has ended by itself.
-        let goes_on = self.check.is_some() && matches!(outcome, Ok(Outcome::Exited(_) | Outcome::Signaled { .. }));
-        let mut line = Line { session: Some(session), path };
+        // A check, and the next job on the host, go on with a session whose command has ended by itself.
+        let may_go_on = self.check.is_some() || turn.is_some();
+        let goes_on = may_go_on && matches!(outcome, Ok(Outcome::Exited(_) | Outcome::Signaled { .. }));
         let replaced = if goes_on { line.replaced_key(host) } else { line.close(host) };
         let outcome = match (outcome, replaced) {
             (Ok(_), Some(replaced)) => return AttemptResult::Ended(replaced),
@@ -327,8 +370,78 @@ impl Runner {
             (Some(times), Some(request)) if outcome.class() == Class::Ok => {
                 Checking { work: &work, task, request, times, cancel }.run(line, outcome, &mut note)
             }
-            _ => line.close(host).unwrap_or(outcome),
+            _ => match turn.filter(|_| goes_on) {
+                Some(turn) => {
+                    turn.keep(line);
+                    outcome
+                }
+                None => line.close(host).unwrap_or(outcome),
+            },
         })
+    }
+
+    /// Does the work on the session that an earlier job has left. Returns `None` if that cannot be used any more and nothing was sent on
+    /// it, so that a new connection is safe.
+    fn reuse(
+        &self,
+        work: &SessionWork<'_>,
+        mut line: Line,
+        has_begun: &Cell<bool>,
+        cancel: &Cancel,
+        note: &mut Notes<'_>,
+    ) -> Option<(Line, Result<Outcome, Outcome>)> {
+        let send = |kind| drop(work.events.send(Event::now(work.job.number, kind)));
+        self.stages.set(work.job.number, HostStage::Running);
+        let mut pauses = FREEING.iter();
+        loop {
+            let mut watch = Watch::new(cancel, OPENING.min(work.host.connect_timeout));
+            line.path.carrier().into_iter().for_each(|carrier| watch.carried_by(carrier));
+            let session = line.session.as_mut()?;
+            let begun = *watch.milestones();
+            let may_start = || {
+                let is_first = !has_begun.get();
+                (work.may_start)()?;
+                if is_first {
+                    send(EventKind::Attempted(Box::new(begun)));
+                    send(EventKind::Connected);
+                }
+                Ok(())
+            };
+            let again = SessionWork { may_start: &may_start, ..*work };
+            let outcome = self.work_on(&again, session, &mut watch, note);
+            let (Ok(ended) | Err(ended)) = &outcome;
+            if has_begun.get() || !is_stale(ended) || line.replaced_key(work.host).is_some() {
+                return Some((line, outcome));
+            }
+            match pauses.next().filter(|_| refusal(ended) == Some(false)) {
+                Some(pause) => drop(Patience::of(cancel, *pause).wait(&[])),
+                None => {
+                    note(&|| format!("the kept connection cannot be used: {ended}"));
+                    self.stages.set(work.job.number, HostStage::Connecting);
+                    line.close(work.host);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Does the work of a job on its session.
+    ///
+    /// # Errors
+    /// The outcome, if nothing was sent.
+    fn work_on(
+        &self,
+        work: &SessionWork<'_>,
+        session: &mut Session,
+        watch: &mut Watch<'_>,
+        note: &mut Notes<'_>,
+    ) -> Result<Outcome, Outcome> {
+        match &self.work {
+            Work::Commands { commands, inputs } => work.command(session, inputs, commands.form(), watch, note),
+            Work::Ping => Ok(reached(watch.milestones())),
+            Work::Copy(copy) => work.copy(session, copy, watch, note),
+            Work::Rsync(rsync) => Ok(work.rsync(session, rsync, watch, note)),
+        }
     }
 
     /// Opens an authenticated session with `host`; also returns its path, even without a session.

@@ -167,6 +167,8 @@ mod scale;
 mod scripts;
 /// Secrets, wherever they could come to light.
 mod secrets;
+/// Sessions that stay between the commands of a client.
+mod sessions;
 /// Being stopped: by signals, by a reader that goes away, by a disk that is full.
 mod signals;
 /// The formats that show hosts one by one.
