@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use pssh::{AgentChoice, Class, Client, ConfigFiles, Settings};
 use rustix::time::Timespec;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ pub(crate) fn measure(case: &Case, limit: Duration) -> Result<Measured> {
 }
 
 fn run(site: &Site, case: &Case, commands: usize, limit: Duration) -> Result<Cost> {
-    let mut settings = Settings::for_library().map_err(|problem| anyhow!(problem))?;
+    let mut settings = Settings::for_library()?;
     settings.user = Some(USER.to_owned());
     settings.identities = vec![site.key.clone()];
     settings.known_hosts = vec![site.known_hosts.clone()];

@@ -325,7 +325,7 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<(Work, O
         let check = Commands::of_check(opts, hosts).map_err(refusal)?;
         let work = copy.map_err(|error| match error {
             CopyError::Usage(_) => usage(error),
-            CopyError::Sources(_) | CopyError::Directory { .. } | CopyError::Rsync(_) => failure(error),
+            CopyError::Sources(_) | CopyError::Directory(_) | CopyError::Rsync(_) => failure(error),
         })?;
         return Ok((work, with_times(check)));
     }

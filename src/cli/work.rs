@@ -1,28 +1,24 @@
 //! The work that the command line asks for: commands or copies.
 
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-
-use rustix::fs::CWD;
 
 use super::options::Opts;
 use super::skipped::skipped;
 use super::words::split_at_host;
 use crate::command::host_args::{self, ArgumentNames, Arguments, HostArgsError, Unfilled};
 use crate::command::{self, CommandLine, Shell, Wrapping};
+use crate::copy::directories::{DirectoryError, directories};
 use crate::copy::rsync::{Direction, Rsync, RsyncError, Transfer};
 use crate::copy::sources::{Sources, SourcesError};
 use crate::copy::{Copy, Download, Options, Protocol, Upload};
 use crate::hosts::HostSpec;
-use crate::hosts::file_names;
 use crate::plan::job::{Commands, CommandsError};
 use crate::plan::program::Program;
 use crate::plan::work::Work;
-use crate::system::files::trusted_path;
-use crate::text::message::{excerpt, reason};
+use crate::text::message::excerpt;
 use crate::text::suggest::did_you_mean;
 
 /// The reason why nothing can be copied.
@@ -35,13 +31,8 @@ pub enum CopyError {
     #[error(transparent)]
     Sources(#[from] SourcesError),
     /// A directory of a host cannot be used.
-    #[error("{}: cannot be written to: {}", .path.display(), reason(.error))]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// rsync cannot be run.
     #[error(transparent)]
     Rsync(#[from] RsyncError),
@@ -90,22 +81,6 @@ fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
     let name = place.rsplit('@').next().unwrap_or_default().trim_matches(['[', ']']);
     let is_path = name.len() > 1 && !place.contains('/') && rest.starts_with(['/', '~']);
     (is_path || hosts.iter().any(|host| host.name == name)).then_some(rest)
-}
-
-/// Returns the directory of each host in `base`.
-///
-/// # Errors
-/// The path of a directory has a link of another user.
-fn directories(base: &Path, hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyError> {
-    let names = file_names::directories(hosts.iter());
-    let directory = |name: &String| {
-        let path = base.join(name);
-        match trusted_path::check(CWD, &path) {
-            Ok(()) => Ok(path),
-            Err(error) => Err(CopyError::Directory { path, error }),
-        }
-    };
-    names.iter().map(directory).collect()
 }
 
 /// Returns the name below the directory of each host. Leading slashes are ignored, as in pssh.

@@ -45,6 +45,29 @@ impl Kept {
         state.bytes.clear();
     }
 
+    /// Whether nothing waits to be read.
+    pub(super) fn is_empty(&self) -> bool {
+        let state = lock(&self.state);
+        state.bytes.is_empty() || state.problem.is_some()
+    }
+
+    /// Takes the next piece without waiting; empty if there is none, or if it cannot be read, which [`Kept::read`] then reports.
+    pub(super) fn pop(&self) -> Vec<u8> {
+        let mut state = lock(&self.state);
+        let mut buffer = vec![0; PIECE];
+        match state.bytes.pop(&mut buffer) {
+            Ok(count) => {
+                buffer.truncate(count);
+                buffer.shrink_to_fit();
+            }
+            Err(error) => {
+                buffer.clear();
+                state.problem = Some(error);
+            }
+        }
+        buffer
+    }
+
     /// Waits for the next piece and appends it to `buffer`. Returns false at the end.
     pub(super) fn read(&self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         let nothing = |state: &mut KeptState| state.bytes.is_empty() && !state.is_ended && state.problem.is_none();

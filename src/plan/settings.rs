@@ -1,11 +1,14 @@
 //! Settings of a whole run. Workers see these, never the command line.
 
+mod builder;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::Unprepared;
 use super::failure_limit::StopMode;
 use super::portion::Portion;
 use super::program::Program;
@@ -285,13 +288,14 @@ impl Settings {
     /// assert_eq!(settings.pool_size, 10);
     /// settings.pool_size = 64;
     /// settings.user = Some("deploy".to_owned());
-    /// # Ok::<(), String>(())
+    /// # Ok::<(), pssh::Error>(())
     /// ```
-    pub fn for_library() -> Result<Settings, String> {
+    pub fn for_library() -> Result<Settings, Unprepared> {
         let process = Environment::of_process();
         let agent = |name: &str| if name == "SSH_AUTH_SOCK" { (process.variable)(name) } else { None };
         let environment = Environment { variable: &agent, login: process.login.clone(), home: process.home.clone() };
-        let login = environment.login.clone().ok_or("the password database has no name for you")?;
+        let nameless = || Unprepared::Setting("the password database has no name for you".to_owned());
+        let login = environment.login.clone().ok_or_else(nameless)?;
         let mut settings = Settings { may_ask: false, ..Settings::defaults(&environment, login) };
         settings.usual_agent = environment.usual_agent();
         settings.agent = AgentChoice::Usual(settings.usual_agent.clone());

@@ -113,6 +113,8 @@ mod known_hosts;
 mod layers;
 /// Columns, blocks and the status line.
 mod layout;
+/// The library's surface: events, copies, errors, and the list of what is public.
+mod library;
 /// Runs that are stopped: after a time, or once hosts have failed.
 mod limits;
 /// Files here that are written to.
