@@ -129,7 +129,7 @@ impl Json {
         };
         let object = Object::new(output, "output")
             .time("time", &self.clock, Some(at))
-            .number("index", job.number)
+            .number("index", job.index())
             .text("host", &job.spec.name)
             .text("label", &job.label)
             .text("stream", stream);
@@ -148,7 +148,7 @@ impl Json {
         *told = Some(at);
         Object::new(output, "progress")
             .time("time", &self.clock, Some(at))
-            .number("index", job.number)
+            .number("index", job.index())
             .text("host", &job.spec.name)
             .text("label", &job.label)
             .number("done", progress.done)
@@ -244,7 +244,7 @@ impl Report for Json {
             object = object.array("may_still_run");
             for number in may_run {
                 let job = &self.jobs[*number];
-                let element = object.element().number("index", *number);
+                let element = object.element().number("index", job.index());
                 object = element.text("host", &job.spec.name).text("label", &job.label).end_object();
             }
             object = object.end_array();
@@ -269,7 +269,7 @@ impl Report for Json {
 /// The host of an event.
 fn host<'a>(object: Object<'a>, job: &Job) -> Object<'a> {
     object
-        .number("index", job.number)
+        .number("index", job.index())
         .text("host", &job.spec.name)
         .text("label", &job.label)
         .text("user", &job.user)
