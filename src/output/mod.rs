@@ -53,6 +53,7 @@ use self::reports::report_file::{FileError, ReportFile};
 use self::reports::summary::{FailureReport, Times};
 use self::transcode::Transcoded;
 use crate::events::event::Stream;
+use crate::hosts::file_names;
 use crate::plan::job::Job;
 use crate::plan::program::Program;
 
@@ -68,12 +69,13 @@ pub enum ReportsError {
 }
 
 /// The host lists of a run.
-#[derive(Clone, Copy)]
 pub struct Lists<'a> {
     /// Their files.
     pub files: &'a [PathBuf],
     /// Whether some of their hosts were excluded.
     pub are_chosen: bool,
+    /// The names of the hosts' files, if the run has a share of a list: no two hosts of the list have the same.
+    pub file_names: Option<Vec<String>>,
 }
 
 /// Creates the reports that `settings` asks for, on `jobs` from `lists`. `user` is the login name of hosts whose entry has none,
@@ -112,7 +114,9 @@ pub fn reports(
     }
     // Files get the bytes unchanged.
     if !settings.directories.is_empty() {
-        reports.push(Box::new(Files::new(settings.directories.clone(), jobs, user)?));
+        let of_run = || file_names::of_hosts(jobs.iter().map(|job| &job.spec), user);
+        let names = lists.file_names.unwrap_or_else(of_run);
+        reports.push(Box::new(Files::new(settings.directories.clone(), names)?));
     }
     if settings.style.has_progress {
         reports.push(Box::new(Progress::new(jobs.len())));
