@@ -31,6 +31,7 @@ use crate::run::engine::Engine;
 use crate::run::runner::Runner;
 use crate::ssh::was_closed_at_start;
 use crate::system::cancel::{Cancel, Reason};
+use crate::system::clock::Clock;
 use crate::system::files::unread::BeforeStart;
 use crate::system::{descriptors, sink};
 use crate::text::message::reason;
@@ -128,7 +129,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         notes.iter().chain(&engine.runner().notes()).for_each(|note| notices::complain(program, note));
     }
     let lists = output::Lists { files: &opts.hosts.hosts, are_chosen: opts.hosts.are_chosen() };
-    let mut report = output::reports(&output_settings, lists, jobs, user.as_deref()).map_err(failure)?;
+    let mut report = output::reports(&output_settings, lists, jobs, user.as_deref(), Clock::now()).map_err(failure)?;
     interruptible.begin(engine.runner().stages(), jobs);
     let started = engine.start(output_settings.held(jobs.len())).map_err(failure)?;
     started.warnings.iter().for_each(|warning| notices::complain(program, warning));

@@ -4,7 +4,6 @@ pub(crate) mod formats;
 pub(crate) mod reports;
 
 mod advice;
-mod clock;
 pub(crate) mod control_sequences;
 mod hints;
 pub(crate) mod multiplexer;
@@ -54,6 +53,7 @@ use self::transcode::Transcoded;
 use crate::events::event::Stream;
 use crate::plan::job::Job;
 use crate::plan::program::Program;
+use crate::system::clock::Clock;
 
 /// Why the reports cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub struct Lists<'a> {
 }
 
 /// Creates the reports that `settings` asks for, on `jobs` from `lists`. `user` is the login name of hosts whose entry has none,
-/// if the user gave one. Reports that write files come last, after everything else is printed.
+/// if the user gave one; `clock` began with the run. Reports that write files come last, after everything else is printed.
 ///
 /// # Errors
 /// A file or directory cannot be used.
@@ -85,14 +85,15 @@ pub fn reports(
     lists: Lists<'_>,
     jobs: &Arc<[Job]>,
     user: Option<&str>,
+    clock: Clock,
 ) -> Result<Box<dyn Report>, ReportsError> {
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
     if !settings.is_quiet {
         reports.push(Box::new(self::reports::warnings::Warnings::default()));
     }
-    add_format(&mut reports, settings, jobs, user);
+    add_format(&mut reports, settings, jobs, user, clock);
     if settings.has_times {
-        reports.push(Box::new(Times::new(jobs)));
+        reports.push(Box::new(Times::new(jobs, clock.start)));
     }
     if let Some(path) = &settings.failed_to {
         let file = ReportFile::prepare("--failed-to", path)?;
@@ -100,11 +101,11 @@ pub fn reports(
         reports.push(Box::new(failed_to.map_err(|error| FileError::new("--failed-to", path, error))?));
     }
     if let Some(path) = &settings.junit {
-        reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs)));
+        reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs, clock)));
     }
     if let Some(path) = &settings.ci_summary {
         let file = ReportFile::prepare_to_append("--ci-summary", path)?;
-        reports.push(Box::new(CiSummary::new(file, jobs)));
+        reports.push(Box::new(CiSummary::new(file, jobs, clock)));
     }
     if let Some(encoding) = settings.encoding {
         reports = vec![Box::new(Transcoded::new(Reports(reports), encoding, jobs.len()))];
@@ -120,7 +121,13 @@ pub fn reports(
 }
 
 /// Adds the reports that make up the format.
-fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, jobs: &Arc<[Job]>, user: Option<&str>) {
+fn add_format(
+    reports: &mut Vec<Box<dyn Report>>,
+    settings: &OutputSettings,
+    jobs: &Arc<[Job]>,
+    user: Option<&str>,
+    clock: Clock,
+) {
     let style = &settings.style;
     let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
     let groups = settings.ci.and_then(|system| Groups::new(system, variable));
@@ -150,7 +157,7 @@ fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, job
                 reports.push(Box::new(Reasons::new(jobs.len())));
             }
         }
-        Format::Json => reports.push(Box::new(Json::new(jobs))),
+        Format::Json => reports.push(Box::new(Json::new(jobs, clock))),
         Format::None if settings.is_quiet => reports.push(Box::new(Quiet::new(jobs.len(), style))),
         Format::Gather | Format::None => {}
     }

@@ -14,13 +14,13 @@ use std::io::Write;
 use super::outcomes::write_outcome;
 use crate::events::event::{Class, Event, EventKind, HostStage, Outcome, Phase, Stream, Tally};
 use crate::hosts::file_names::pretty;
-use crate::output::clock::WallClock;
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;
 use crate::output::reports::summary::is_for_recap;
 use crate::output::style::{Colour, Face, Style};
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::system::clock::WallClock;
 use crate::text::sanitize::sanitize;
 
 /// Signals with a name in SSH (RFC 4254 section 6.10), and others that servers name, by their numbers on Linux (signal(7)).

@@ -79,10 +79,10 @@ pub struct Times {
 }
 
 impl Times {
-    /// Creates a report on `jobs`, in a run that begins now.
-    pub fn new(jobs: &Arc<[Job]>) -> Times {
+    /// Creates a report on `jobs`, in a run that began at `start`.
+    pub fn new(jobs: &Arc<[Job]>, start: Instant) -> Times {
         let timelines = vec![Timeline::default(); jobs.len()];
-        Times { start: Instant::now(), jobs: Arc::clone(jobs), timelines }
+        Times { start, jobs: Arc::clone(jobs), timelines }
     }
 }
 
