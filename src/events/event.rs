@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::host_error::{HostError, HostKeyError};
+use super::recorded::Recorded;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::redact;
 
@@ -277,6 +278,8 @@ pub enum Outcome {
     Unstopped(Box<Outcome>),
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
+    /// How it ended in an earlier run, where that is all that is known.
+    Recorded(Box<Recorded>),
 }
 
 impl From<HostKeyError> for Outcome {
@@ -325,6 +328,29 @@ pub enum Class {
 }
 
 impl Class {
+    /// All classes.
+    pub const ALL: [Class; 14] = [
+        Class::Ok,
+        Class::Exit,
+        Class::Signal,
+        Class::Timeout,
+        Class::Cancelled,
+        Class::Dns,
+        Class::Connect,
+        Class::Proxy,
+        Class::HostKey,
+        Class::Auth,
+        Class::Ssh,
+        Class::Lost,
+        Class::Copy,
+        Class::Local,
+    ];
+
+    /// Returns the class with this word.
+    pub fn of_word(word: &str) -> Option<Class> {
+        Class::ALL.into_iter().find(|class| class.word() == word)
+    }
+
     /// Returns the word of the outcome, the same in text and JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -358,6 +384,7 @@ impl Outcome {
             Outcome::Signaled { name } => redact::redact(name),
             Outcome::Unstopped(outcome) => outcome.redact(),
             Outcome::Failed(error) => error.redact(),
+            Outcome::Recorded(recorded) => recorded.redact(),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
         }
     }
@@ -372,6 +399,7 @@ impl Outcome {
             Outcome::Cancelled { .. } => Class::Cancelled,
             Outcome::Unstopped(outcome) => outcome.class(),
             Outcome::Failed(error) => error.class(),
+            Outcome::Recorded(recorded) => recorded.class,
         }
     }
 
@@ -381,6 +409,7 @@ impl Outcome {
             Outcome::Reached { .. } => Class::Ok.word().to_owned(),
             Outcome::Unstopped(outcome) => format!("{}, and may still be running", outcome.brief()),
             Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
+            Outcome::Recorded(recorded) => recorded.brief.clone(),
             outcome => outcome.to_string(),
         }
     }
@@ -407,6 +436,7 @@ impl Outcome {
                 Class::Dns | Class::Connect | Class::Proxy | Class::HostKey | Class::Ssh => true,
                 _ => false,
             },
+            Outcome::Recorded(recorded) => recorded.is_unreached,
             _ => false,
         }
     }
@@ -432,6 +462,7 @@ impl Outcome {
         match self {
             Outcome::TimedOut { phase, .. } => Some(*phase),
             Outcome::Unstopped(outcome) => outcome.phase(),
+            Outcome::Recorded(recorded) => recorded.phase,
             _ => None,
         }
     }
@@ -461,6 +492,7 @@ impl fmt::Display for Outcome {
             }
             Outcome::Unstopped(outcome) => outcome.fmt(f),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
+            Outcome::Recorded(recorded) => recorded.fmt(f),
         }
     }
 }

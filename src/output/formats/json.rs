@@ -207,6 +207,7 @@ impl Ends {
         let both = |of: fn(&Agreed) -> [&'static str; 2]| agreed.as_ref().map(|agreed| Agreed::word(of(agreed)));
         let error = match outcome {
             Outcome::Failed(error) => Some(error.to_string()),
+            Outcome::Recorded(recorded) => recorded.error.clone(),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::Signaled { .. } => None,
             outcome => Some(outcome.to_string()),
         };

@@ -167,7 +167,7 @@ fn reason(outcome: &Outcome, attempts: u32) -> String {
         }
         Outcome::Reached { .. } => outcome.to_string(),
         Outcome::Unstopped(outcome) => reason(outcome, attempts),
-        Outcome::Failed(_) => format!("{outcome}{tried}"),
+        Outcome::Failed(_) | Outcome::Recorded(_) => format!("{outcome}{tried}"),
     }
 }
 
