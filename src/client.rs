@@ -403,7 +403,9 @@ impl Shared {
             match kind {
                 EventKind::Output { stream, bytes } => self.hosts[job].inner.streams[stream as usize].push(&bytes),
                 EventKind::Finished { outcome, .. } => self.end(job, outcome, hangups),
-                EventKind::Started
+                // Without the tally, the run goes on.
+                EventKind::Batch(_)
+                | EventKind::Started
                 | EventKind::Attempted(_)
                 | EventKind::Connected
                 | EventKind::Note(_)

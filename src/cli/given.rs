@@ -26,7 +26,7 @@ pub struct Given {
 }
 
 /// The headings of options that change what happens to a host. Options below other headings select hosts or output.
-const HEADINGS: [&str; 6] = ["Running", "Command", "Connection", "Passwords", "Jump hosts", "Copying"];
+const HEADINGS: [&str; 7] = ["Running", "Rolling runs", "Command", "Connection", "Passwords", "Jump hosts", "Copying"];
 
 /// Options that appear as a keyword of ssh_config(5).
 const KEYWORDS: [&str; 18] = [

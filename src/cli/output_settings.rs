@@ -123,6 +123,7 @@ impl OutputSettings {
         Ok(OutputSettings {
             program: opts.program,
             format,
+            order: opts.rolling.order.unwrap_or_default(),
             is_quiet: opts.reports.quiet,
             has_times: opts.reports.times,
             diff: opts.streams.diff,

@@ -6,11 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::options::{self, Opts};
+use super::options::{self, Opts, RollingOpts};
 use crate::command::sudo::Sudo;
 use crate::hosts::proxy::{Hop, Proxy, Via};
 use crate::hosts::{self, Origin};
+use crate::plan::failure_limit::StopMode;
+use crate::plan::portion::Portion;
 use crate::plan::retry::RetryPolicy;
+use crate::plan::rolling::Rolling;
 use crate::plan::settings::{
     AgentChoice, Environment, NODE_VARIABLES, SettingNames, Settings, SshOption, WantedVariable, expand,
 };
@@ -120,6 +123,19 @@ fn ssh_option(text: &String) -> SshOption {
     SshOption { text: text.clone(), name: format!("-O {text}") }
 }
 
+/// Reads the options of rolling runs.
+fn rolling(opts: &Opts) -> Rolling {
+    let RollingOpts { batch, pause, confirm, order, connect_par, rate, stop_on_unreached: _ } = &opts.rolling;
+    Rolling {
+        batches: batch.clone().unwrap_or_default(),
+        pause: pause.unwrap_or_default(),
+        confirm: *confirm,
+        order: order.unwrap_or_default(),
+        connect_par: *connect_par,
+        rate: *rate,
+    }
+}
+
 /// The option for the login name.
 const USER: &str = "-l";
 
@@ -178,8 +194,16 @@ impl Settings {
             command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
             silence_timeout: opts.running.channel_timeout.filter(|timeout| !timeout.is_zero()),
             total_timeout: opts.running.total_timeout.filter(|timeout| !timeout.is_zero()),
-            stop_on_errors: opts.running.stop_on_errors.and_then(|given| given.limit),
-            stop_mode: opts.running.stop_on_errors.and_then(|given| given.mode).unwrap_or_default(),
+            stop_on_errors: match opts.running.stop_on_errors {
+                Some(given) => given.limit,
+                None => opts.rolling.batch.as_ref().map(|_| Portion::Hosts(1)),
+            },
+            stop_on_unreached: opts.rolling.stop_on_unreached,
+            stop_mode: opts.running.stop_on_errors.and_then(|given| given.mode).unwrap_or(match opts.rolling.batch {
+                Some(_) => StopMode::Wait,
+                None => StopMode::Now,
+            }),
+            rolling: rolling(opts),
             host_key_check: opts.connection.host_key_check,
             known_hosts: opts.connection.known_hosts.iter().map(|path| expand(path, home)).collect(),
             identities: opts.connection.identity.iter().map(|path| expand(path, home)).collect(),

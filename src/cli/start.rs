@@ -25,6 +25,7 @@ use crate::hosts::{self, Definitions, Groups, HostSpec, ListNames, Lists};
 use crate::output::{self, Broken, Format, OutputSettings, Summary};
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
+use crate::plan::rolling::Order;
 use crate::plan::settings::{Environment, Settings};
 use crate::plan::work::Work;
 use crate::run::engine::Engine;
@@ -112,7 +113,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         settings.forget_credentials();
     }
     let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
-    let (verbose, user) = (settings.verbose, settings.user.clone());
+    let (verbose, user, rolling) = (settings.verbose, settings.user.clone(), settings.rolling.clone());
     let engine = match (Engine::new(settings, hosts, work, &cancel), cancel.reason()) {
         // Ctrl-C at a prompt.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
@@ -123,7 +124,10 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         return explain(engine.runner(), jobs, &given);
     }
     if opts.other.dry_run {
-        return answer(&output::commands(jobs, |job| engine.runner().as_sent(job)));
+        return answer(&output::commands(jobs, &rolling, |job| engine.runner().as_sent(job)));
+    }
+    if let Order::Shuffle(_) = rolling.order {
+        notices::complain(program, &format!("order {}; give this to --order to repeat it", rolling.order));
     }
     if verbose {
         notes.iter().chain(&engine.runner().notes()).for_each(|note| notices::complain(program, note));

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
 
 use super::host_error::{HostError, HostKeyError};
 use super::recorded::Recorded;
@@ -30,7 +33,8 @@ impl Event {
             EventKind::Warning(Notice::KeyAdded { .. }) => {}
             EventKind::Paused { reason, .. } => redact::redact_quotations(reason),
             EventKind::Finished { outcome, .. } => outcome.redact(),
-            EventKind::Started
+            EventKind::Batch(_)
+            | EventKind::Started
             | EventKind::Attempted(_)
             | EventKind::Connected
             | EventKind::Output { .. }
@@ -72,12 +76,49 @@ pub enum EventKind {
     Note(String),
     /// A warning although the host was reached.
     Warning(Notice),
+    /// A batch of hosts, of which this job is the first.
+    Batch(BatchNews),
     /// The job is over. The last event of every job, exactly once.
     Finished {
         /// How it ended.
         outcome: Outcome,
         /// How many attempts were made, 0 if it never started.
         attempts: u32,
+    },
+}
+
+/// A batch of hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Its number, from 1.
+    pub number: usize,
+    /// How many batches there are.
+    pub of: usize,
+    /// The numbers of its jobs, in the order in which they start.
+    pub jobs: Arc<[usize]>,
+}
+
+/// What happens to a batch.
+#[derive(Debug)]
+pub enum BatchNews {
+    /// Its hosts may start.
+    Started {
+        /// The batch.
+        batch: Batch,
+    },
+    /// All its hosts have ended.
+    Ended {
+        /// The batch.
+        batch: Batch,
+        /// Takes the tally of its hosts from the output, once that has shown them.
+        tally: Sender<Tally>,
+    },
+    /// The run pauses.
+    Paused {
+        /// Until then.
+        until: Instant,
+        /// The batch that follows.
+        next: Batch,
     },
 }
 

@@ -40,6 +40,7 @@ use self::formats::pssh_status::StatusLines;
 use self::formats::quiet::Quiet;
 use self::multiplexer::{Report, Reports};
 use self::prefix::Prefixes;
+use self::reports::batches::Batches;
 use self::reports::ci_summary::CiSummary;
 use self::reports::copy_total::CopyTotal;
 use self::reports::failed_to::FailedTo;
@@ -157,7 +158,7 @@ fn add_format(
                 reports.push(Box::new(Reasons::new(jobs.len())));
             }
         }
-        Format::Json => reports.push(Box::new(Json::new(jobs, clock))),
+        Format::Json => reports.push(Box::new(Json::new(jobs, settings.order, clock))),
         Format::None if settings.is_quiet => reports.push(Box::new(Quiet::new(jobs.len(), style))),
         Format::Gather | Format::None => {}
     }
@@ -175,6 +176,9 @@ fn add_format(
         reports.push(Box::new(Outcomes::without_lines(jobs.len(), style)));
     }
     let tells_failures = matches!(settings.format, Format::Lines | Format::Inline | Format::Status | Format::Gather);
+    if tells_failures && !settings.is_quiet {
+        reports.push(Box::new(Batches::new(jobs)));
+    }
     if tells_failures || settings.format == Format::None && settings.is_quiet {
         reports.push(Box::new(FailureReport::new(jobs)));
     }

@@ -1,5 +1,6 @@
 //! The multiplexer: the one receiver of all events and the only writer.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
 use super::style::Style;
 use super::writer::{Broken, Output};
-use crate::events::event::{Class, Event, EventKind, Outcome, Tally};
+use crate::events::event::{BatchNews, Class, Event, EventKind, Outcome, Tally};
 use crate::events::host_error::HostError;
 use crate::events::interruption::{Interruption, Listener};
 use crate::hosts::nodeset::fold;
@@ -41,6 +42,10 @@ pub trait Report {
         let _ = now;
         None
     }
+    /// Something happens to a batch of a rolling run. `tally` is that of its hosts that have ended.
+    fn batch(&mut self, news: &BatchNews, tally: &Tally, output: &mut Output) {
+        let _ = (news, tally, output);
+    }
     /// A signal stops the run, and the user has been told.
     fn interrupted(&mut self, interruption: &Interruption, output: &mut Output) {
         let _ = (interruption, output);
@@ -71,6 +76,10 @@ impl Report for Reports {
 
     fn status(&mut self, now: Instant) -> Option<String> {
         self.0.iter_mut().find_map(|report| report.status(now))
+    }
+
+    fn batch(&mut self, news: &BatchNews, tally: &Tally, output: &mut Output) {
+        self.0.iter_mut().for_each(|report| report.batch(news, tally, output));
     }
 
     fn interrupted(&mut self, interruption: &Interruption, output: &mut Output) {
@@ -114,6 +123,7 @@ pub fn multiplex(
         output: Output::standard(style),
         ended: vec![false; jobs.len()],
         tally: Tally::default(),
+        batches: Batches::default(),
         broken: None,
         next_status: style.has_progress.then(Instant::now),
     };
@@ -145,6 +155,7 @@ struct Multiplexer<'a> {
     /// Which jobs have ended.
     ended: Vec<bool>,
     tally: Tally,
+    batches: Batches,
     broken: Option<Broken>,
     /// When the status line is redrawn, if there is one.
     next_status: Option<Instant>,
@@ -199,6 +210,9 @@ impl Multiplexer<'_> {
 
     /// Passes an event to the reports. Each job ends once.
     fn take(&mut self, mut event: Event) {
+        if let EventKind::Batch(news) = &event.kind {
+            return self.take_batch(news);
+        }
         let job = &self.jobs[event.job];
         if let EventKind::Finished { outcome, .. } = &mut event.kind {
             if std::mem::replace(&mut self.ended[event.job], true) {
@@ -213,8 +227,19 @@ impl Multiplexer<'_> {
                 }
             }
             self.tally.add_outcome(outcome);
+            self.batches.note(event.job, outcome);
         }
         self.report.event(job, &event, &mut self.output);
+    }
+
+    /// Passes what happens to a batch to the reports. At its end, the run goes on once all of it is written.
+    fn take_batch(&mut self, news: &BatchNews) {
+        self.batches.take(news);
+        self.report.batch(news, &self.batches.tally, &mut self.output);
+        if let BatchNews::Ended { tally, .. } = news {
+            self.output.flush();
+            let _ = tally.send(self.batches.tally.clone());
+        }
     }
 
     fn finish(mut self) -> Summary {
@@ -230,6 +255,29 @@ impl Multiplexer<'_> {
         self.output.flush();
         let (faults, differ) = self.output.verdict();
         Summary { tally: self.tally, broken: self.broken.or_else(|| self.output.take_broken()), faults, differ }
+    }
+}
+
+/// Counts the outcomes of the current batch.
+#[derive(Default)]
+struct Batches {
+    /// Its jobs; empty if the run is not divided.
+    jobs: HashSet<usize>,
+    tally: Tally,
+}
+
+impl Batches {
+    fn take(&mut self, news: &BatchNews) {
+        if let BatchNews::Started { batch } = news {
+            self.tally = Tally::default();
+            self.jobs = batch.jobs.iter().copied().collect();
+        }
+    }
+
+    fn note(&mut self, job: usize, outcome: &Outcome) {
+        if self.jobs.contains(&job) {
+            self.tally.add_outcome(outcome);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::reports::copy_total::CopySettings;
 use super::reports::host_files::Directories;
 use super::style::Style;
 use crate::plan::program::Program;
+use crate::plan::rolling::Order;
 use crate::system::open_files::Held;
 
 /// The output formats.
@@ -49,6 +50,8 @@ pub struct OutputSettings {
     pub program: Program,
     /// The format.
     pub format: Format,
+    /// The order in which hosts start.
+    pub order: Order,
     /// How the end of a host is reported. Never [`Endings::Own`] for `inline` and `status`.
     pub endings: Endings,
     /// Whether `inline` shows standard error too.

@@ -6,7 +6,7 @@ use encoding_rs::{Decoder, Encoding};
 
 use super::multiplexer::Report;
 use super::writer::Output;
-use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{BatchNews, Event, EventKind, Outcome, Stream, Tally};
 use crate::events::host_error::HostError;
 use crate::events::interruption::Interruption;
 use crate::plan::job::Job;
@@ -101,6 +101,10 @@ impl<R: Report> Report for Transcoded<R> {
 
     fn status(&mut self, now: Instant) -> Option<String> {
         self.report.status(now)
+    }
+
+    fn batch(&mut self, news: &BatchNews, tally: &Tally, output: &mut Output) {
+        self.report.batch(news, tally, output);
     }
 
     fn interrupted(&mut self, interruption: &Interruption, output: &mut Output) {

@@ -45,6 +45,9 @@ pub enum Unprepared {
     /// The same, because of its length.
     #[error(transparent)]
     Length(#[from] CompleteError),
+    /// Batches are to be confirmed, but the user cannot be asked.
+    #[error("there is no terminal to confirm batches on")]
+    Unconfirmed,
     /// The system is out of a resource.
     #[error("cannot make a pipe: {}", reason(.0))]
     System(#[from] std::io::Error),
@@ -58,7 +61,10 @@ impl BeforeStart for Unprepared {
             Unprepared::Password(error) => error.is_unread(),
             Unprepared::Identity(error) => error.is_unread(),
             Unprepared::Command(error) => error.is_unread(),
-            Unprepared::Setting(_) | Unprepared::KnownHosts { .. } | Unprepared::Length(_) => false,
+            Unprepared::Setting(_)
+            | Unprepared::KnownHosts { .. }
+            | Unprepared::Length(_)
+            | Unprepared::Unconfirmed => false,
             Unprepared::System(_) => true,
         }
     }

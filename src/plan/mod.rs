@@ -13,5 +13,6 @@ pub mod portion;
 pub(crate) mod precedence;
 pub mod program;
 pub mod retry;
+pub mod rolling;
 pub mod settings;
 pub mod work;

@@ -10,6 +10,7 @@ use super::failure_limit::StopMode;
 use super::portion::Portion;
 use super::program::Program;
 use super::retry::RetryPolicy;
+use super::rolling::Rolling;
 use crate::command::sudo::Sudo;
 use crate::copy::Protocol;
 use crate::hosts::options::HostKeyCheck;
@@ -83,6 +84,8 @@ pub struct Settings {
     pub stop_on_unreached: Option<Portion>,
     /// What happens to running hosts then.
     pub stop_mode: StopMode,
+    /// Batches, order and pace.
+    pub rolling: Rolling,
     /// What to do with unknown host keys, if given.
     pub host_key_check: Option<HostKeyCheck>,
     /// The known_hosts files that the user named, instead of the configured ones; new keys go into the first.
@@ -312,6 +315,7 @@ impl Settings {
             stop_on_errors: None,
             stop_on_unreached: None,
             stop_mode: StopMode::Now,
+            rolling: Rolling::default(),
             host_key_check: None,
             known_hosts: Vec::new(),
             identities: Vec::new(),

@@ -117,6 +117,8 @@ impl Engine {
             lookup_limit: self.runner.longest_connect(),
             retry: settings.retry,
             total_limit: settings.total_timeout,
+            rolling: settings.rolling.clone(),
+            terminal: Some(Arc::clone(self.runner.terminal())),
         };
         let hosts_of = |limit: Option<Portion>| limit.map(|limit| limit.hosts(self.jobs.len()));
         let limits = Limits {
@@ -126,13 +128,14 @@ impl Engine {
         };
         let failures = Arc::new(FailureCount::new(limits, &self.cancel));
         let (stop, counted, worker) = (self.cancel.clone(), Arc::clone(&failures), Arc::clone(&self.runner));
-        let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &counted, &stop);
+        let work = move |job: &Job, task: &mut _, events: &_| worker.run(job, task, events, &counted, &stop);
+        let size = plan.size;
         let working = pool::start(Arc::clone(&self.jobs), plan, &failures, &self.cancel, work)?;
         if let Some(threads) = working.most_threads {
             warnings.push(format!(
                 "only {threads} more threads can be started (ulimit -u, pids.max of the cgroup), which is enough for {} at once, not {}",
                 hosts(working.workers),
-                plan.size
+                size
             ));
         }
         Ok(Started { events: working.events, failures, warnings })

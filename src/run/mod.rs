@@ -1,6 +1,8 @@
 //! Executes the plan: queue, threads, attempts.
 
+mod batches;
 pub mod engine;
+mod pace;
 pub mod pool;
 pub mod queue;
 mod retries;

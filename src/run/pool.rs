@@ -17,8 +17,10 @@ use crate::events::remedy::Remedy;
 use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
 use crate::plan::retry::RetryPolicy;
+use crate::plan::rolling::Rolling;
 use crate::system::cancel::Cancel;
 use crate::system::panics;
+use crate::system::terminal::Terminal;
 
 /// Stack bytes of a worker. It touches 16 KiB; the rest is only address space.
 const STACK: usize = 512 * 1024;
@@ -35,7 +37,7 @@ pub enum AttemptResult {
 }
 
 /// Settings of the pool.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// How many run at once, at most.
     pub size: usize,
@@ -47,6 +49,10 @@ pub struct Plan {
     pub retry: RetryPolicy,
     /// Time limit for the run; `None` disables it.
     pub total_limit: Option<Duration>,
+    /// Batches, order and pace.
+    pub rolling: Rolling,
+    /// Where the user confirms batches.
+    pub terminal: Option<Arc<Terminal>>,
 }
 
 /// A running run.
@@ -76,7 +82,7 @@ pub fn start<W>(
     work: W,
 ) -> io::Result<Working>
 where
-    W: Fn(&Job, &Task, &Sender<Event>) -> AttemptResult + Send + Sync + 'static,
+    W: Fn(&Job, &mut Task, &Sender<Event>) -> AttemptResult + Send + Sync + 'static,
 {
     let work = Arc::new(work);
     let (events, received) = bounded(EVENTS);
@@ -92,7 +98,7 @@ where
             for task in &taken {
                 // The queue may hand a task out in the very moment of a stop.
                 let told = if worker_cancel.is_triggered() || worker_failures.may_start().is_err() {
-                    Report::Unwanted(task)
+                    Report::Unwanted(Task { login: None, ..task })
                 } else {
                     attempt(&worker_jobs, task, &worker_events, &worker_failures, &*work)
                 };
@@ -153,16 +159,17 @@ fn start_workers(size: usize, worker: impl Fn(usize) + Send + Sync + 'static) ->
     }
 }
 
-fn attempt<W>(jobs: &[Job], task: Task, events: &Sender<Event>, failures: &FailureCount, work: &W) -> Report
+fn attempt<W>(jobs: &[Job], mut task: Task, events: &Sender<Event>, failures: &FailureCount, work: &W) -> Report
 where
-    W: Fn(&Job, &Task, &Sender<Event>) -> AttemptResult,
+    W: Fn(&Job, &mut Task, &Sender<Event>) -> AttemptResult,
 {
+    let job = task.job;
     let send = |kind| {
-        let _ = events.send(Event::now(task.job, kind));
+        let _ = events.send(Event::now(job, kind));
     };
     send(if task.attempt == 1 { EventKind::Started } else { EventKind::Resumed });
-    let outcome = match catch_unwind(AssertUnwindSafe(|| work(&jobs[task.job], &task, events))) {
-        Ok(AttemptResult::NotSent(outcome)) => return Report::Failed(task, outcome),
+    let outcome = match catch_unwind(AssertUnwindSafe(|| work(&jobs[job], &mut task, events))) {
+        Ok(AttemptResult::NotSent(outcome)) => return Report::Failed(Task { login: None, ..task }, outcome),
         Ok(AttemptResult::Ended(outcome)) => outcome,
         Err(panic) => panicked(panic.as_ref()),
     };
@@ -199,7 +206,15 @@ mod tests {
     fn plan(size: usize, attempts: u32) -> Plan {
         let retry = RetryPolicy { attempts, delay: Duration::from_millis(50) };
         let threads = Threads { per_host: 1, besides: 1 };
-        Plan { size, threads, lookup_limit: Duration::from_secs(30), retry, total_limit: None }
+        Plan {
+            size,
+            threads,
+            lookup_limit: Duration::from_secs(30),
+            retry,
+            total_limit: None,
+            rolling: Rolling::default(),
+            terminal: None,
+        }
     }
 
     /// Runs `count` jobs and returns the class of each; fails if one ends twice or never.
@@ -209,7 +224,7 @@ mod tests {
         cancel: &Cancel,
         work: impl Fn(usize) -> Outcome + Send + Sync + 'static,
     ) -> HashMap<usize, Class> {
-        let work = move |job: &Job, _: &Task, _: &Sender<Event>| AttemptResult::Ended(work(job.number));
+        let work = move |job: &Job, _: &mut Task, _: &Sender<Event>| AttemptResult::Ended(work(job.number));
         let events = start(jobs(count), plan(size, 1), &tolerant(cancel), cancel, work).expect("threads").events;
         let mut ended = HashMap::new();
         for event in events {
@@ -276,7 +291,7 @@ mod tests {
     fn names_that_do_not_resolve_hold_nobody_up() {
         let cancel = Cancel::new().expect("pipe");
         let jobs: Arc<[Job]> = crate::plan::job::of_list("no-such-host.invalid 127.0.0.1");
-        let work = |_: &Job, _: &Task, _: &Sender<Event>| AttemptResult::Ended(Outcome::Exited(0));
+        let work = |_: &Job, _: &mut Task, _: &Sender<Event>| AttemptResult::Ended(Outcome::Exited(0));
         let events = start(jobs, plan(1, 1), &tolerant(&cancel), &cancel, work).expect("threads").events;
         let ended: HashMap<usize, Class> = events
             .iter()
@@ -298,7 +313,7 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         let started = Arc::clone(&order);
         let cancel = Cancel::new().expect("pipe");
-        let work = move |job: &Job, task: &Task, _: &Sender<Event>| {
+        let work = move |job: &Job, task: &mut Task, _: &Sender<Event>| {
             started.lock().expect("lock").push((job.number, task.attempt));
             match (job.number, task.attempt) {
                 (0, 1 | 2) => AttemptResult::NotSent(refused()),
@@ -325,7 +340,7 @@ mod tests {
         let cancel = Cancel::new().expect("pipe");
         let plan = Plan { retry: RetryPolicy { attempts: 3, delay: Duration::from_secs(3600) }, ..plan(2, 3) };
         let (trigger, failed) = (cancel.clone(), AtomicUsize::new(0));
-        let work = move |job: &Job, _: &Task, _: &Sender<Event>| {
+        let work = move |job: &Job, _: &mut Task, _: &Sender<Event>| {
             while job.number == 2 && failed.load(Ordering::SeqCst) < 2 {
                 thread::sleep(Duration::from_millis(1));
             }

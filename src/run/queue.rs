@@ -1,5 +1,5 @@
 //! The queue: jobs wait here, without a slot of the pool, until their host's name is looked up or the pause
-//! before another attempt is over, and are handed out in list order.
+//! before another attempt is over, and are handed out in their order, batch by batch.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender};
 
+use super::batches::{Batches, Next};
+use super::pace::{LoginSlot, Pace};
 use super::pool::Plan;
 use super::retries::Retries;
 use crate::events::event::{Event, EventKind, HostStage, Outcome};
@@ -15,7 +17,7 @@ use crate::events::host_error::HostError;
 use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
 use crate::system::cancel::{Cancel, Reason};
-use crate::system::poll::catching_up;
+use crate::system::poll::{CENTURY, Patience, catching_up};
 use crate::system::resolver::{self, Answer, LookupError, Resolver};
 
 /// A job that can start: its number and where to connect.
@@ -27,6 +29,8 @@ pub struct Task {
     pub attempt: u32,
     /// The way to its host.
     pub route: Route,
+    /// The right to log in, if logins are limited.
+    pub login: Option<LoginSlot>,
 }
 
 /// The way to a host.
@@ -73,10 +77,15 @@ pub struct Channels<'a> {
 /// Waiting jobs.
 pub struct Queue {
     jobs: Arc<[Job]>,
-    /// The first job that has not been admitted yet.
+    batches: Batches,
+    pace: Pace,
+    /// The place of the first job that has not been admitted yet, in the order in which they start.
     next: usize,
-    /// The name is being looked up: since when, for which attempt.
+    /// The place of each job.
+    places: Vec<usize>,
+    /// By place: the name is being looked up, since when, for which attempt.
     asked: BTreeMap<usize, (Instant, u32)>,
+    /// By place.
     ready: BTreeMap<usize, Task>,
     retries: Retries,
     /// How many tasks the workers have.
@@ -92,16 +101,22 @@ pub struct Queue {
 impl Queue {
     /// Creates a queue of all `jobs`, handed out by `plan`, whose time begins now.
     pub fn new(jobs: Arc<[Job]>, plan: Plan) -> Queue {
+        let batches = Batches::new(&jobs, &plan.rolling, plan.terminal.clone());
+        let mut places = vec![0; jobs.len()];
+        (0..jobs.len()).for_each(|place| places[batches.job(place)] = place);
         Queue {
             jobs,
+            batches,
+            pace: Pace::new(&plan.rolling),
             next: 0,
+            places,
             asked: BTreeMap::new(),
             ready: BTreeMap::new(),
             retries: Retries::default(),
             handed_out: 0,
             resolver: Resolver::default(),
-            plan,
             deadline: plan.total_limit.and_then(|limit| Instant::now().checked_add(limit)),
+            plan,
             late: None,
         }
     }
@@ -113,24 +128,37 @@ impl Queue {
         let never = crossbeam_channel::never();
         loop {
             let now = Instant::now();
-            let cancelled = self.heed_cancel(now, channels, cancel);
+            let (cancelled, halted) = self.heed_stop(now, channels, cancel);
             // Results that have arrived count, even if they are read late.
             answers.try_iter().for_each(|answer| self.take_answer(answer, channels));
             self.give_up_late_lookups(now, channels);
             self.end_pauses(now);
             self.admit();
-            if self.is_done() {
-                return;
+            if self.is_idle() {
+                let patience = Patience { cancel, until: self.deadline.unwrap_or(now + CENTURY) };
+                match self.batches.advance(cancelled || halted, channels, patience) {
+                    Next::Over => return,
+                    Next::Admit => continue,
+                    Next::Decline => {
+                        self.cancel_waiting(Some(Reason::Declined), channels);
+                        return;
+                    }
+                    Next::Wait => {}
+                }
             }
             let first = self.ready.keys().next().copied();
-            let first = first.filter(|first| self.turn_of(*first).is_none_or(|turn| turn <= now));
+            let first = first.filter(|first| self.start_of(*first, now).is_some_and(|start| start <= now));
 
             let mut select = Select::new();
             // After a cancel, its channel stays readable and would make this spin.
             let alarm = select.recv(if cancelled { &never } else { cancel.channel() });
+            let halt = select.recv(if cancelled || halted { &never } else { channels.failures.channel() });
             let answered = select.recv(&answers);
             let reported = select.recv(channels.reports);
-            let taken = first.map(|job| (select.send(channels.tasks), job));
+            let (shown, login_over) = (self.batches.shown().clone(), self.pace.over().clone());
+            let told = select.recv(&shown);
+            let logged_in = select.recv(&login_over);
+            let taken = first.map(|place| (select.send(channels.tasks), place));
             let operation = match self.next_due(now) {
                 Some(due) => select.select_deadline(due).ok(),
                 None => Some(select.select()),
@@ -139,6 +167,17 @@ impl Queue {
             match operation.index() {
                 index if index == alarm => {
                     let _ = operation.recv(cancel.channel());
+                }
+                index if index == halt => {
+                    let _ = operation.recv(channels.failures.channel());
+                }
+                index if index == told => {
+                    let tally = operation.recv(&shown).ok();
+                    self.batches.take_shown(tally, channels);
+                }
+                index if index == logged_in => {
+                    let _ = operation.recv(&login_over);
+                    self.pace.note_end();
                 }
                 index if index == answered => {
                     if let Ok(answer) = operation.recv(&answers) {
@@ -151,9 +190,11 @@ impl Queue {
                     Err(_) => return,
                 },
                 _ => {
-                    let task = taken.and_then(|(_, job)| self.ready.remove(&job));
+                    let task = taken.and_then(|(_, place)| self.ready.remove(&place));
                     if let Some(task) = task
-                        && operation.send(channels.tasks, task).is_ok()
+                        && operation
+                            .send(channels.tasks, Task { login: self.pace.start(Instant::now()), ..task })
+                            .is_ok()
                     {
                         self.handed_out += 1;
                     } else {
@@ -164,30 +205,34 @@ impl Queue {
         }
     }
 
-    /// Ends what waits once the run is stopped or has taken too long. Says whether it is.
-    fn heed_cancel(&mut self, now: Instant, channels: &Channels<'_>, cancel: &Cancel) -> bool {
+    /// Ends what waits once the run is stopped or has taken too long, or too many hosts have failed. Returns whether the run is
+    /// stopped, and whether nothing more is started.
+    fn heed_stop(&mut self, now: Instant, channels: &Channels<'_>, cancel: &Cancel) -> (bool, bool) {
         if let (Some(limit), Some(deadline)) = (self.plan.total_limit, self.deadline)
             && now >= deadline
         {
             cancel.trigger(Reason::TooLong(limit));
         }
-        let is_cancelled = cancel.is_triggered();
+        let (is_cancelled, halted) = (cancel.is_triggered(), channels.failures.halted());
         if is_cancelled {
             self.deadline = None;
-            self.cancel_waiting(channels, cancel);
         }
-        is_cancelled
+        if is_cancelled || halted.is_some() {
+            self.cancel_waiting(cancel.reason().or(halted), channels);
+        }
+        (is_cancelled, halted.is_some())
     }
 
-    fn is_done(&self) -> bool {
+    /// Whether no job of the batch waits or runs.
+    fn is_idle(&self) -> bool {
         let waiting = self.asked.len() + self.ready.len() + self.retries.len() + self.handed_out;
-        waiting == 0 && self.next == self.jobs.len()
+        waiting == 0 && self.next >= self.batches.end()
     }
 
-    /// Admits jobs from the list while few enough are waiting.
+    /// Admits jobs of the batch while few enough are waiting.
     fn admit(&mut self) {
-        while self.next < self.jobs.len() && self.asked.len() + self.ready.len() < LOOK_AHEAD {
-            let job = self.next;
+        while self.next < self.batches.end() && self.asked.len() + self.ready.len() < LOOK_AHEAD {
+            let job = self.batches.job(self.next);
             self.next += 1;
             self.locate(job, 1);
         }
@@ -196,14 +241,20 @@ impl Queue {
     /// Makes a job ready, after a lookup if its host is a name.
     fn locate(&mut self, job: usize, attempt: u32) {
         let name = &self.jobs[job].address;
-        if self.jobs[job].proxy.is_some() {
-            self.ready.insert(job, Task { job, attempt, route: Route::Proxied });
+        let route = if self.jobs[job].proxy.is_some() {
+            Route::Proxied
         } else if let Some(address) = resolver::literal(name) {
-            self.ready.insert(job, Task { job, attempt, route: Route::Direct(vec![address]) });
+            Route::Direct(vec![address])
         } else {
-            self.asked.insert(job, (Instant::now(), attempt));
+            self.asked.insert(self.places[job], (Instant::now(), attempt));
             self.resolver.ask(job, name.clone());
-        }
+            return;
+        };
+        self.make_ready(Task { job, attempt, route, login: None });
+    }
+
+    fn make_ready(&mut self, task: Task) {
+        self.ready.insert(self.places[task.job], task);
     }
 
     /// Makes those jobs ready whose pause is over.
@@ -212,30 +263,32 @@ impl Queue {
             if task.route == Route::Unresolved {
                 self.locate(task.job, task.attempt);
             } else {
-                self.ready.insert(task.job, task);
+                self.make_ready(task);
             }
         }
     }
 
-    /// Returns when `job` may be handed out: at once if no earlier job is being looked up, else when those had their time.
-    fn turn_of(&self, job: usize) -> Option<Instant> {
-        self.asked.range(..job).map(|(_, (asked, _))| *asked + ORDER_PATIENCE).max()
+    /// Returns when the job at `place` may be handed out: when no earlier job is being looked up any more, or those had their time; and
+    /// not before the pace allows it. `None` if a login must end before.
+    fn start_of(&self, place: usize, now: Instant) -> Option<Instant> {
+        let turn = self.asked.range(..place).map(|(_, (asked, _))| *asked + ORDER_PATIENCE).max();
+        self.pace.opens(now).map(|opens| turn.map_or(opens, |turn| turn.max(opens)))
     }
 
     /// Returns the next timer: a job's turn comes, a pause ends, a lookup or the run takes too
     /// long.
     fn next_due(&self, now: Instant) -> Option<Instant> {
-        let turn = self.ready.keys().next().and_then(|first| self.turn_of(*first)).filter(|turn| *turn > now);
-        let late = self.lookup_ends();
-        turn.into_iter().chain(late).chain(self.retries.next_due()).chain(self.deadline).min()
+        let start = self.ready.keys().next().and_then(|first| self.start_of(*first, now)).filter(|start| *start > now);
+        let others = [self.lookup_ends(), self.retries.next_due(), self.batches.next_due(), self.deadline];
+        start.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     fn take_answer(&mut self, answer: Answer, channels: &Channels<'_>) {
         // An answer after its time belongs to a lookup that was given up.
-        let Some((_, attempt)) = self.asked.remove(&answer.job) else { return };
+        let Some((_, attempt)) = self.asked.remove(&self.places[answer.job]) else { return };
         match answer.addresses {
             Ok(addresses) => {
-                self.ready.insert(answer.job, Task { job: answer.job, attempt, route: Route::Direct(addresses) });
+                self.make_ready(Task { job: answer.job, attempt, route: Route::Direct(addresses), login: None });
             }
             Err(error) => self.unresolved(answer.job, attempt, error, channels),
         }
@@ -261,8 +314,9 @@ impl Queue {
         }
         let limit = self.plan.lookup_limit;
         let late = self.asked.iter().filter(|(_, (asked, _))| asked.elapsed() >= limit);
-        for (job, attempt) in late.map(|(job, (_, attempt))| (*job, *attempt)).collect::<Vec<_>>() {
-            self.asked.remove(&job);
+        for (place, attempt) in late.map(|(place, (_, attempt))| (*place, *attempt)).collect::<Vec<_>>() {
+            self.asked.remove(&place);
+            let job = self.batches.job(place);
             let reason = format!("no answer from the resolver within {} s", limit.as_secs_f64());
             self.unresolved(job, attempt, LookupError::unanswered(reason), channels);
         }
@@ -274,7 +328,7 @@ impl Queue {
         // ssh_config replaces names (HostName) and lowers their case.
         let of_config = if address.eq_ignore_ascii_case(&spec.name) { "" } else { ", with HostName in ssh_config" };
         let (name, origin) = (address.clone(), Some(format!("{}{of_config}", spec.origin)));
-        let task = Task { job, attempt, route: Route::Unresolved };
+        let task = Task { job, attempt, route: Route::Unresolved, login: None };
         let LookupError { reason, is_final } = error;
         self.failed(task, HostError::Dns { name, reason, is_final, origin }.into(), channels);
     }
@@ -284,9 +338,7 @@ impl Queue {
         match report {
             Report::Ended => {}
             Report::Failed(task, outcome) => self.failed(task, outcome, channels),
-            Report::Unwanted(task) => {
-                self.ready.insert(task.job, task);
-            }
+            Report::Unwanted(task) => self.make_ready(task),
         }
     }
 
@@ -295,18 +347,19 @@ impl Queue {
         self.retries.retry(&self.jobs[task.job], task, outcome, self.plan.retry, channels);
     }
 
-    /// Ends every job that no worker has.
-    fn cancel_waiting(&mut self, channels: &Channels<'_>, cancel: &Cancel) {
+    /// Ends every job that no worker has, also those of later batches.
+    fn cancel_waiting(&mut self, why: Option<Reason>, channels: &Channels<'_>) {
         self.retries.cancel(channels);
-        let asked = std::mem::take(&mut self.asked).into_iter().map(|(job, (_, attempt))| (job, attempt));
-        let ready = std::mem::take(&mut self.ready).into_iter().map(|(job, task)| (job, task.attempt));
-        let unseen = (self.next..self.jobs.len()).map(|job| (job, 1));
-        let mut waiting: Vec<(usize, u32)> = asked.chain(ready).chain(unseen).collect();
+        let asked = std::mem::take(&mut self.asked).into_iter().map(|(place, (_, attempt))| (place, attempt));
+        let ready = std::mem::take(&mut self.ready).into_iter().map(|(place, task)| (place, task.attempt));
+        let unseen = (self.next..self.jobs.len()).map(|place| (place, 1));
+        let waiting = asked.chain(ready).chain(unseen).map(|(place, attempt)| (self.batches.job(place), attempt));
+        let mut waiting: Vec<(usize, u32)> = waiting.collect();
         self.next = self.jobs.len();
         waiting.sort_unstable();
         for (job, attempt) in waiting {
             let stage = if attempt > 1 { HostStage::Connecting } else { HostStage::Waiting };
-            channels.finish(job, Outcome::cancelled(cancel, stage), attempt - 1);
+            channels.finish(job, Outcome::Cancelled { stage, why }, attempt - 1);
         }
     }
 }
@@ -317,3 +370,6 @@ impl Channels<'_> {
         let _ = self.events.send(Event::now(job, EventKind::Finished { outcome, attempts }));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,7 @@ pub struct Runner {
     pub(super) sudo_password: Arc<SudoPassword>,
     /// How far each host is.
     stages: Stages,
+    terminal: Arc<Terminal>,
 }
 
 /// The path of a session's connection: dropped after the session.
@@ -84,6 +85,9 @@ impl Runner {
     ) -> Result<(Runner, Vec<Job>), Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
+        if settings.rolling.confirm.is_some() && settings.logs_in && !terminal.is_there() {
+            return Err(Unprepared::Unconfirmed);
+        }
         let read = |source: &Option<Source>| {
             let source = source.as_ref().filter(|_| settings.logs_in);
             source.map(|source| source.read(&terminal, cancel)).transpose()
@@ -91,7 +95,7 @@ impl Runner {
         let (password, sudo_password) = (read(&settings.password)?, read(&settings.sudo_password)?);
         let password = password.map(Arc::new);
         let sudo_password = SudoPassword::new(sudo_password, password.clone(), Arc::clone(&terminal));
-        let destinations = Destinations::new(Arc::clone(&settings), password, terminal, cancel)?;
+        let destinations = Destinations::new(Arc::clone(&settings), password, Arc::clone(&terminal), cancel)?;
         let hosts = destinations.hosts(&specs)?;
         for host in &hosts {
             if let Some(Proxy::Jump(hops)) = &host.proxy {
@@ -120,7 +124,7 @@ impl Runner {
             cancel: cancel.clone(),
         });
         let stages = Stages::new(hosts.len());
-        Ok((Runner { settings, destinations, hosts, jump_hosts, work, sudo_password, stages }, jobs))
+        Ok((Runner { settings, destinations, hosts, jump_hosts, work, sudo_password, stages, terminal }, jobs))
     }
 
     /// Returns what would be sent for the command of `job`, or copied, with zeros for random parts. The wrappers of sudo and
@@ -183,6 +187,11 @@ impl Runner {
         self.destinations.notes()
     }
 
+    /// Returns the terminal on which the user is asked.
+    pub fn terminal(&self) -> &Arc<Terminal> {
+        &self.terminal
+    }
+
     /// Returns how far each host is, by the number of its job.
     pub fn stages(&self) -> &Stages {
         &self.stages
@@ -192,7 +201,7 @@ impl Runner {
     pub fn run(
         &self,
         job: &Job,
-        task: &Task,
+        task: &mut Task,
         events: &Sender<Event>,
         failures: &FailureCount,
         cancel: &Cancel,
@@ -209,7 +218,7 @@ impl Runner {
     fn attempt(
         &self,
         job: &Job,
-        task: &Task,
+        task: &mut Task,
         events: &Sender<Event>,
         failures: &FailureCount,
         cancel: &Cancel,
@@ -225,6 +234,7 @@ impl Runner {
         let host = &self.hosts[job.number];
         let mut watch = Watch::new(cancel, host.connect_timeout);
         let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
+        task.login = None;
         send(EventKind::Attempted(Box::new(*watch.milestones())));
         watch.take_notices().into_iter().for_each(|notice| send(EventKind::Warning(notice)));
         let milestones = *watch.milestones();

@@ -23,6 +23,8 @@ pub enum Reason {
     OutputFailed,
     /// The program that started the run stopped it.
     Program,
+    /// The user declined the next batch.
+    Declined,
     /// The run has reached this time limit.
     TooLong(Duration),
     /// This many hosts have failed, which is the limit.
@@ -44,6 +46,7 @@ impl fmt::Display for Reason {
             Reason::TooManyUnreached(1) => f.write_str(", since a host was not reached"),
             Reason::TooManyUnreached(count) => write!(f, ", since {count} hosts were not reached"),
             Reason::JournalFailed => f.write_str(", since the journal cannot be written"),
+            Reason::Declined => f.write_str(", since its batch was declined"),
             Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program => Ok(()),
         }
     }

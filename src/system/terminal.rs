@@ -28,6 +28,7 @@ const LONGEST: usize = 4096;
 const NO_KEY: u8 = 0;
 
 /// The terminal, which asks one question at a time.
+#[derive(Debug)]
 pub struct Terminal {
     /// A pipe that holds one byte, or none while a question is asked: unlike a lock it can be polled.
     turn: OwnedFd,

@@ -98,6 +98,17 @@ impl<'a> Object<'a> {
         self
     }
 
+    /// Adds an array of numbers.
+    pub fn numbers(mut self, name: &str, numbers: impl Iterator<Item = usize>) -> Self {
+        self.name(name);
+        self.buffer.push(b'[');
+        for (place, number) in numbers.enumerate() {
+            let _ = write!(self.buffer, "{}{number}", if place == 0 { "" } else { "," });
+        }
+        self.buffer.push(b']');
+        self
+    }
+
     /// Begins an array of objects within it.
     pub fn array(mut self, name: &str) -> Self {
         self.name(name);

@@ -11,6 +11,7 @@ mod other;
 mod output;
 mod programs;
 mod reports;
+mod rolling;
 mod slips;
 
 pub use self::connection::ConnectionOpts;
@@ -21,6 +22,7 @@ pub use hosts::{HostOpts, RunOpts, pool_size};
 pub use other::OtherOpts;
 pub use output::{ShowOpts, StreamOpts};
 pub use reports::ReportOpts;
+pub use rolling::RollingOpts;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,6 +46,8 @@ pub struct Opts {
     pub hosts: HostOpts,
     /// Limits of the run.
     pub running: RunOpts,
+    /// Options of rolling runs.
+    pub rolling: RollingOpts,
     /// Options of sudo.
     pub sudo: SudoOpts,
     /// Options of the command.

@@ -7,8 +7,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use super::abbreviations;
 use super::{
-    CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, RsyncOpts, RunOpts, ShowOpts,
-    StreamOpts, SudoOpts,
+    CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, RollingOpts, RsyncOpts, RunOpts,
+    ShowOpts, StreamOpts, SudoOpts,
 };
 use crate::cli::given;
 use crate::plan::program::Program;
@@ -181,6 +181,8 @@ struct Pssh {
     #[command(flatten)]
     running: RunOpts,
     #[command(flatten)]
+    rolling: RollingOpts,
+    #[command(flatten)]
     command: CommandOpts,
     #[command(flatten)]
     connection: ConnectionOpts,
@@ -216,6 +218,8 @@ struct Pscp {
     hosts: HostOpts,
     #[command(flatten)]
     running: RunOpts,
+    #[command(flatten)]
+    rolling: RollingOpts,
     #[command(flatten)]
     copy: CopyOpts,
     #[command(flatten)]
@@ -259,6 +263,8 @@ struct Pslurp {
     #[command(flatten)]
     running: RunOpts,
     #[command(flatten)]
+    rolling: RollingOpts,
+    #[command(flatten)]
     copy: CopyOpts,
     #[command(flatten)]
     place: LocalDirOpt,
@@ -300,6 +306,8 @@ struct Prsync {
     hosts: HostOpts,
     #[command(flatten)]
     running: RunOpts,
+    #[command(flatten)]
+    rolling: RollingOpts,
     #[command(flatten)]
     rsync: RsyncOpts,
     #[command(flatten)]
@@ -353,6 +361,8 @@ struct Pnuke {
     hosts: HostOpts,
     #[command(flatten)]
     running: RunOpts,
+    #[command(flatten)]
+    rolling: RollingOpts,
     #[command(flatten)]
     connection: ConnectionOpts,
     #[command(flatten)]
@@ -474,12 +484,13 @@ fn says(command: clap::Command, id: &str, help: &str, more: &str) -> clap::Comma
 
 impl From<Pssh> for Opts {
     fn from(args: Pssh) -> Opts {
-        let Pssh { hosts, running, command, sudo, connection, show, streams, reports, other, words } = args;
+        let Pssh { hosts, running, rolling, command, sudo, connection, show, streams, reports, other, words } = args;
         let program = Program::Pssh;
         Opts {
             program,
             hosts,
             running,
+            rolling,
             command,
             sudo,
             connection,
@@ -495,12 +506,13 @@ impl From<Pssh> for Opts {
 
 impl From<Pscp> for Opts {
     fn from(args: Pscp) -> Opts {
-        let Pscp { hosts, running, copy, direction, sudo, connection, show, reports, other, words } = args;
+        let Pscp { hosts, running, rolling, copy, direction, sudo, connection, show, reports, other, words } = args;
         let (program, download) = (Program::Pscp, direction.download);
         Opts {
             program,
             hosts,
             running,
+            rolling,
             copy,
             download,
             sudo,
@@ -516,12 +528,13 @@ impl From<Pscp> for Opts {
 
 impl From<Pslurp> for Opts {
     fn from(args: Pslurp) -> Opts {
-        let Pslurp { hosts, running, copy, place, sudo, connection, show, reports, other, words } = args;
+        let Pslurp { hosts, running, rolling, copy, place, sudo, connection, show, reports, other, words } = args;
         let (program, localdir) = (Program::Pslurp, place.localdir);
         Opts {
             program,
             hosts,
             running,
+            rolling,
             copy,
             download: true,
             localdir,
@@ -538,13 +551,15 @@ impl From<Pslurp> for Opts {
 
 impl From<Prsync> for Opts {
     fn from(args: Prsync) -> Opts {
-        let Prsync { hosts, running, rsync, direction, connection, show, inline, reports, other, words } = args;
+        let Prsync { hosts, running, rolling, rsync, direction, connection, show, inline, reports, other, words } =
+            args;
         let (program, download) = (Program::Prsync, direction.download);
         let streams = StreamOpts { inline: inline.inline, ..StreamOpts::default() };
         Opts {
             program,
             hosts,
             running,
+            rolling,
             rsync,
             download,
             connection,
@@ -560,8 +575,8 @@ impl From<Prsync> for Opts {
 
 impl From<Pnuke> for Opts {
     fn from(args: Pnuke) -> Opts {
-        let Pnuke { hosts, running, sudo, connection, show, reports, other, words } = args;
+        let Pnuke { hosts, running, rolling, sudo, connection, show, reports, other, words } = args;
         let program = Program::Pnuke;
-        Opts { program, hosts, running, sudo, connection, show, reports, other, words, ..Opts::default() }
+        Opts { program, hosts, running, rolling, sudo, connection, show, reports, other, words, ..Opts::default() }
     }
 }

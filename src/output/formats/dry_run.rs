@@ -4,24 +4,41 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::plan::job::Job;
+use crate::plan::rolling::{Order, Rolling};
 use crate::text::sanitize::{is_harmful, sanitize};
 
 /// Begins a command that is shown with escapes.
 const ESCAPED: &str = "$'";
 
-/// Returns a line for each job, in list order: `label: command`, with the command from `as_sent`.
-pub fn commands(jobs: &[Job], as_sent: impl Fn(&Job) -> Arc<[u8]>) -> String {
+/// Returns a line for each job, in the order in which they start: `label: command`, with the command from `as_sent`. A line before each
+/// batch has its number and size, and one tells the order if it is not that of the list.
+pub fn commands(jobs: &[Job], rolling: &Rolling, as_sent: impl Fn(&Job) -> Arc<[u8]>) -> String {
     let mut text = String::new();
+    if rolling.order != Order::List {
+        let _ = writeln!(text, "# order {}", rolling.order);
+    }
+    let (order, batches) = (rolling.order.of(jobs.len()), rolling.batches.of(jobs.len()));
+    for (number, places) in batches.iter().enumerate() {
+        if !rolling.batches.is_empty() {
+            let plural = if places.len() == 1 { "" } else { "s" };
+            let _ = writeln!(text, "# batch {} of {}: {} host{plural}", number + 1, batches.len(), places.len());
+        }
+        show_jobs(order[places.clone()].iter().map(|job| &jobs[*job]), &as_sent, &mut text);
+    }
+    text
+}
+
+/// Appends a line for each job.
+fn show_jobs<'a>(jobs: impl Iterator<Item = &'a Job>, as_sent: &impl Fn(&Job) -> Arc<[u8]>, text: &mut String) {
     for job in jobs {
         text.push_str(&sanitize(&job.label));
         text.push_str(": ");
-        show(&as_sent(job), &mut text);
+        show(&as_sent(job), text);
         if let Some(input) = &job.request.input {
             let _ = write!(text, "  # and {} bytes over standard input", input.len());
         }
         text.push('\n');
     }
-    text
 }
 
 /// Appends a command unchanged if it is one line of text; else in the form `$'...'`, which bash, zsh and POSIX.1-2024 read as

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::events::event::{Agreed, Event, EventKind, Outcome, Progress, Stream, Tally};
+use crate::events::event::{Agreed, BatchNews, Event, EventKind, Outcome, Progress, Stream, Tally};
 use crate::events::host_error::without_port;
 use crate::events::interruption::{Effect, Interruption};
 use crate::output::multiplexer::Report;
@@ -14,6 +14,7 @@ use crate::output::reports::timeline::Timeline;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::plan::program::Program;
+use crate::plan::rolling::Order;
 use crate::system::clock::Clock;
 use crate::text::json::Object;
 
@@ -31,6 +32,7 @@ pub const VERSION: u32 = 1;
 /// Output of hosts is `text` where it is UTF-8, cut between characters, and `base64` otherwise. All `text` and decoded
 /// `base64` of a stream in their order are exactly its bytes.
 pub struct Json {
+    order: Order,
     ends: Ends,
     /// The incomplete character at the end of each job's last output: stdout, stderr.
     begun: Vec<[Begun; 2]>,
@@ -76,9 +78,10 @@ fn begun_at_end(bytes: &[u8]) -> usize {
 }
 
 impl Json {
-    /// Creates a report on `jobs`, in a run that began with `clock`.
-    pub fn new(jobs: &Arc<[Job]>, clock: Clock) -> Json {
+    /// Creates a report on `jobs`, which start in this order, in a run that began with `clock`.
+    pub fn new(jobs: &Arc<[Job]>, order: Order, clock: Clock) -> Json {
         Json {
+            order,
             ends: Ends::new(jobs.len(), clock),
             begun: vec![Default::default(); jobs.len()],
             told: vec![None; jobs.len()],
@@ -97,6 +100,7 @@ impl Json {
             .text("pssh", env!("CARGO_PKG_VERSION"))
             .time("time", &self.ends.clock, Some(self.ends.clock.start))
             .number("hosts", self.jobs.len())
+            .text("order", &self.order.to_string())
             .end();
     }
 
@@ -254,13 +258,33 @@ impl Report for Json {
             EventKind::Output { stream, bytes } => self.output(job, *stream, event.at, bytes, output),
             EventKind::Finished { outcome, attempts } => self.end(job, event, outcome, *attempts, output),
             EventKind::Copied(progress) => self.progress(job, event.at, *progress, output),
-            EventKind::Attempted(_)
+            EventKind::Batch(_)
+            | EventKind::Attempted(_)
             | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Connected
             | EventKind::Note(_)
             | EventKind::Warning(_) => {}
         }
+    }
+
+    fn batch(&mut self, news: &BatchNews, tally: &Tally, output: &mut Output) {
+        let (event, batch) = match news {
+            BatchNews::Started { batch } => ("batch_start", batch),
+            BatchNews::Ended { batch, .. } => ("batch_end", batch),
+            BatchNews::Paused { next, .. } => ("batch_pause", next),
+        };
+        let mut object = Object::new(output.buffer(Stream::Stdout), event)
+            .time("time", &self.ends.clock, Some(Instant::now()))
+            .number("number", batch.number)
+            .number("batches", batch.of)
+            .number("hosts", batch.jobs.len());
+        object = match news {
+            BatchNews::Started { .. } => object.numbers("indices", batch.jobs.iter().copied()),
+            BatchNews::Ended { .. } => outcomes(object, tally),
+            BatchNews::Paused { until, .. } => object.time("until", &self.ends.clock, Some(*until)),
+        };
+        object.end();
     }
 
     fn interrupted(&mut self, interruption: &Interruption, output: &mut Output) {
@@ -286,15 +310,11 @@ impl Report for Json {
 
     fn finish(&mut self, tally: &Tally, output: &mut Output) {
         let now = Instant::now();
-        let mut object = Object::new(output.buffer(Stream::Stdout), "run_end")
+        let object = Object::new(output.buffer(Stream::Stdout), "run_end")
             .time("time", &self.ends.clock, Some(now))
             .number("hosts", tally.total())
-            .seconds("seconds", Some(self.ends.clock.elapsed()))
-            .object("outcomes");
-        for (class, count) in tally.iter() {
-            object = object.number(class.word(), count);
-        }
-        object.end_object().end();
+            .seconds("seconds", Some(self.ends.clock.elapsed()));
+        outcomes(object, tally).end();
     }
 }
 
@@ -308,6 +328,12 @@ impl Times for Object<'_> {
     fn time(self, name: &str, clock: &Clock, at: Option<Instant>) -> Self {
         self.maybe_text(name, at.map(|at| clock.rfc3339(at)).as_deref())
     }
+}
+
+/// Adds how many hosts ended in which way.
+fn outcomes<'a>(object: Object<'a>, tally: &Tally) -> Object<'a> {
+    let object = object.object("outcomes");
+    tally.iter().fold(object, |object, (class, count)| object.number(class.word(), count)).end_object()
 }
 
 /// The host of an event.
@@ -349,7 +375,7 @@ mod tests {
     fn written(pieces: &[&[u8]]) -> Vec<String> {
         let jobs: Arc<[Job]> = crate::plan::job::of_list("a");
         let (mut json, mut output) =
-            (Json::new(&jobs, Clock::now()), Output::over(None, None, &crate::output::Style::default()));
+            (Json::new(&jobs, Order::List, Clock::now()), Output::over(None, None, &crate::output::Style::default()));
         for piece in pieces {
             let kind = EventKind::Output { stream: Stream::Stdout, bytes: piece.to_vec() };
             json.event(&jobs[0], &Event::now(0, kind), &mut output);
@@ -394,7 +420,7 @@ mod tests {
     fn how_far_a_copy_is_is_told_once_a_second() {
         let jobs: Arc<[Job]> = crate::plan::job::of_list("a b");
         let (mut json, mut output) =
-            (Json::new(&jobs, Clock::now()), Output::over(None, None, &crate::output::Style::default()));
+            (Json::new(&jobs, Order::List, Clock::now()), Output::over(None, None, &crate::output::Style::default()));
         let start = Instant::now();
         for (job, milliseconds, done) in
             [(0, 0, 1), (0, 999, 2), (1, 999, 3), (0, 1000, 4), (1, 1500, 5), (0, 1999, 6), (0, 5000, 7)]

@@ -8,7 +8,7 @@ use super::failures::with_hint;
 use super::last_lines::LastLines;
 use super::report_file::ReportFile;
 use super::timeline::Timeline;
-use crate::events::event::{Class, Event, EventKind, Outcome, Tally};
+use crate::events::event::{BatchNews, Class, Event, EventKind, Outcome, Tally};
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
@@ -35,6 +35,8 @@ struct Case {
     timeline: Timeline,
     /// The failure.
     problem: Option<(Class, String)>,
+    /// The number of its batch; 0 if there are none.
+    batch: usize,
 }
 
 impl Junit {
@@ -60,12 +62,22 @@ impl Junit {
         xml.push_str("    <testcase classname=\"pssh\" name=\"");
         escape(&job.label, xml);
         let _ = write!(xml, "\" time=\"{}\"", seconds(time));
+        let properties = match case.batch {
+            0 => String::new(),
+            batch => {
+                format!(
+                    "      <properties>\n        <property name=\"batch\" value=\"{batch}\"/>\n      </properties>\n"
+                )
+            }
+        };
         let Some((class, problem)) = &case.problem else {
-            xml.push_str("/>\n");
+            let rest =
+                if properties.is_empty() { "/>\n".to_owned() } else { format!(">\n{properties}    </testcase>\n") };
+            xml.push_str(&rest);
             return Ok(());
         };
         let element = element(*class);
-        let _ = write!(xml, ">\n      <{element} type=\"{}\" message=\"", class.word());
+        let _ = write!(xml, ">\n{properties}      <{element} type=\"{}\" message=\"", class.word());
         escape(problem.lines().next().unwrap_or_default(), xml);
         xml.push_str("\">");
         escape(problem, xml);
@@ -87,6 +99,12 @@ impl Report for Junit {
         self.lines.event(job, event);
         if let EventKind::Finished { outcome, .. } = &event.kind {
             self.end(job, outcome, output);
+        }
+    }
+
+    fn batch(&mut self, news: &BatchNews, _: &Tally, _: &mut Output) {
+        if let BatchNews::Started { batch } = news {
+            batch.jobs.iter().for_each(|job| self.cases[*job].batch = batch.number);
         }
     }
 

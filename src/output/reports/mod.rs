@@ -1,5 +1,6 @@
 //! Other reports: files, summaries, progress.
 
+pub(crate) mod batches;
 pub(crate) mod ci_summary;
 pub(crate) mod copy_rate;
 pub(crate) mod copy_total;

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::copy_rate::Copied;
 use super::retries::Retries;
-use crate::events::event::{Class, Event, EventKind, Tally};
+use crate::events::event::{BatchNews, Class, Event, EventKind, Tally};
 use crate::events::interruption::Interruption;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
@@ -25,11 +25,11 @@ const SLOW: Duration = Duration::from_secs(3);
 /// How many of the slowest hosts to name.
 const NAMED: usize = 3;
 /// The line: a bar of 12 columns, and a text that fits into the rest.
-const TEMPLATE: &str = "[{bar:12}] {pos}/{len} {wide_msg}";
+const TEMPLATE: &str = "[{bar:12}] {prefix}{pos}/{len} {wide_msg}";
 /// Columns of the bar.
 const BAR: usize = 14;
 /// The line of a terminal with fewer columns than this.
-const NARROW_TEMPLATE: &str = "{pos}/{len} {wide_msg}";
+const NARROW_TEMPLATE: &str = "{prefix}{pos}/{len} {wide_msg}";
 const NARROW: usize = 40;
 
 fn style(has_bar: bool) -> ProgressStyle {
@@ -65,6 +65,10 @@ pub struct Progress {
     since: Vec<Option<Instant>>,
     /// Those that wait for another attempt.
     retries: Retries,
+    /// The current batch, and how many there are.
+    batch: Option<(usize, usize)>,
+    /// When the pause before it is over.
+    pause: Option<Instant>,
     /// Whether a signal is stopping the run.
     is_stopping: bool,
     ended: u64,
@@ -91,6 +95,8 @@ impl Progress {
             begun: BTreeMap::new(),
             since: vec![None; jobs],
             retries: Retries::default(),
+            batch: None,
+            pause: None,
             is_stopping: false,
             ended: 0,
             failed: 0,
@@ -100,11 +106,16 @@ impl Progress {
 
     /// Returns the text after the bar, in `width` columns: `2 connecting, 10 running, 2 retrying: Connection refused, next in 4 s, 3 failed,
     /// 1:05, slowest web1 (12 s), web2 (9 s, connecting)`; before the time, where files are copied, `1.2 GB of 4.0 GB, 118 MB/s, 0:24 left`.
+    /// In a rolling run, it starts with `hosts`, after the counts, and says when a pause is over.
     /// Drops whole parts that do not fit: first the names, then the reason and time of retries.
     fn text(&mut self, now: Instant, width: usize) -> String {
         let mut counts = Vec::new();
+        counts.extend(self.batch.map(|_| "hosts".to_owned()));
         let [connecting, running] = [Doing::Connecting, Doing::Running].map(|doing| self.counts[doing as usize]);
-        if self.is_stopping {
+        if let (Some(until), false) = (self.pause, self.is_stopping) {
+            let left = until.saturating_duration_since(now).as_secs();
+            counts.push(format!("next batch in {}:{:02}", left / 60, left % 60));
+        } else if self.is_stopping {
             counts.push(format!("{} stopping", connecting + running));
         } else {
             if connecting > 0 {
@@ -204,11 +215,25 @@ impl Report for Progress {
                 self.failed += u64::from(!is_well);
             }
             EventKind::Copied(progress) => self.copied.note(job.number, *progress),
-            EventKind::Attempted(_) | EventKind::Output { .. } | EventKind::Note(_) | EventKind::Warning(_) => {}
+            EventKind::Batch(_)
+            | EventKind::Attempted(_)
+            | EventKind::Output { .. }
+            | EventKind::Note(_)
+            | EventKind::Warning(_) => {}
         }
     }
 
     fn finish(&mut self, _: &Tally, _: &mut Output) {}
+
+    fn batch(&mut self, news: &BatchNews, _: &Tally, _: &mut Output) {
+        match news {
+            BatchNews::Started { batch } => (self.batch, self.pause) = (Some((batch.number, batch.of)), None),
+            BatchNews::Paused { until, next } => {
+                (self.batch, self.pause) = (Some((next.number, next.of)), Some(*until));
+            }
+            BatchNews::Ended { .. } => {}
+        }
+    }
 
     fn interrupted(&mut self, _: &Interruption, _: &mut Output) {
         self.is_stopping = true;
@@ -219,11 +244,13 @@ impl Report for Progress {
             return None;
         }
         let width = usize::from(status_line::width());
-        let counts = format!(" {}/{} ", self.ended, self.doing.len()).len();
+        let batch = self.batch.map_or_else(String::new, |(number, of)| format!("batch {number}/{of} \u{b7} "));
+        let counts = columns(&format!(" {batch}{}/{} ", self.ended, self.doing.len()));
         let bar = if width < NARROW { 0 } else { BAR };
         self.bar.set_style(style(bar > 0));
         let text = self.text(now, width.saturating_sub(bar + counts));
         self.bar.set_position(self.ended);
+        self.bar.set_prefix(batch);
         self.bar.set_message(text);
         lock(&self.drawn).clear();
         self.bar.tick();

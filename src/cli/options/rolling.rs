@@ -1,0 +1,75 @@
+//! Options of rolling runs: batches, order and pace.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::plan::portion::Portion;
+use crate::plan::rolling::{BatchSizes, Confirm, Order, Rate};
+use crate::text::duration;
+
+/// Options of rolling runs.
+#[derive(Debug, Default, Args)]
+pub struct RollingOpts {
+    /// Go batch by batch, of these sizes: 1,10%,50%
+    ///
+    /// Sizes are numbers of hosts or percentages of all hosts. The last one repeats. A batch starts when every host of the one before
+    /// has ended. Without --stop-on-errors, the first failure ends the run after its batch.
+    #[arg(long = "batch", value_name = "SIZES", help_heading = "Rolling runs", value_parser = BatchSizes::parse)]
+    pub batch: Option<BatchSizes>,
+
+    /// Wait for TIME between batches
+    #[arg(long = "pause", value_name = "TIME", help_heading = "Rolling runs", requires = "batch", value_parser = duration::parse)]
+    pub pause: Option<Duration>,
+
+    /// Ask before the second batch, or before each one
+    ///
+    /// The question shows how the last batch ended and which hosts are next. It needs a terminal.
+    #[arg(long = "confirm", value_name = "first|each", help_heading = "Rolling runs", num_args = 0..=1, require_equals = true,
+          default_missing_value = "first", requires = "batch", value_parser = confirm)]
+    pub confirm: Option<Confirm>,
+
+    /// Start hosts in this order: list, reverse, shuffle
+    ///
+    /// shuffle tells its seed, and shuffle:SEED repeats that order.
+    #[arg(long = "order", value_name = "ORDER", help_heading = "Rolling runs", value_parser = Order::parse)]
+    pub order: Option<Order>,
+
+    /// Stop the run once N hosts, or N%, were not reached
+    ///
+    /// These hosts do not count for --stop-on-errors then.
+    #[arg(long = "stop-on-unreached", value_name = "N", help_heading = "Rolling runs", value_parser = unreached)]
+    pub stop_on_unreached: Option<Portion>,
+
+    /// Log in to at most N hosts at once
+    ///
+    /// --par is the number of hosts that run at once.
+    #[arg(long = "connect-par", value_name = "N", help_heading = "Rolling runs", value_parser = connect_par)]
+    pub connect_par: Option<usize>,
+
+    /// Start at most N hosts in a time: 10/s, 0.5/s, 30/m
+    ///
+    /// Another attempt at a host counts as a start.
+    #[arg(long = "rate", value_name = "N/s", help_heading = "Rolling runs", value_parser = Rate::parse)]
+    pub rate: Option<Rate>,
+}
+
+fn confirm(text: &str) -> Result<Confirm, String> {
+    match text {
+        "first" => Ok(Confirm::First),
+        "each" => Ok(Confirm::Each),
+        _ => Err("expected first, which asks before the second batch, or each".to_owned()),
+    }
+}
+
+fn unreached(text: &str) -> Result<Portion, String> {
+    Portion::parse(text, "0 would stop the run before it starts; 1 stops it at the first host that is not reached")
+}
+
+fn connect_par(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(0) => Err("at least one login must be under way at a time".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("expected a whole number, such as 4".to_owned()),
+    }
+}
