@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -107,12 +108,14 @@ pub struct Ending {
     pub is_success: bool,
     /// When a worker took it, since 1970.
     pub started: Option<Duration>,
+    /// When it was logged in to, since 1970.
+    pub connected: Option<Duration>,
 }
 
 impl From<&End> for Ending {
     fn from(end: &End) -> Ending {
-        let End { class, may_still_run, was_sent, is_unreached, is_success, started, .. } = *end;
-        Ending { class, may_still_run, was_sent, is_unreached, is_success, started }
+        let End { class, may_still_run, was_sent, is_unreached, is_success, started, connected, .. } = *end;
+        Ending { class, may_still_run, was_sent, is_unreached, is_success, started, connected }
     }
 }
 
@@ -142,6 +145,8 @@ pub struct History {
     pub length: u64,
     /// What follows them.
     pub torn: Option<Torn>,
+    /// The time of the latest record, since 1970.
+    pub latest: Duration,
 }
 
 impl History {
@@ -152,7 +157,7 @@ impl History {
     pub fn read(file: &File, path: &Path) -> Result<History, HistoryError> {
         let failed = |error| HistoryError::Read { path: path.to_owned(), error };
         let mut history = History::default();
-        let mut lines = Lines::new(file, 0).map_err(failed)?;
+        let mut lines = Lines::new(file, 0);
         while lines.advance().map_err(failed)? {
             let line = &*lines.line;
             let bad = |problem: Problem| match lines.number {
@@ -186,6 +191,14 @@ impl History {
 
     /// Takes the next record.
     fn take(&mut self, record: Record) -> Result<(), Problem> {
+        let time = match &record {
+            Record::Run(run) => Some(run.time),
+            Record::Sent(sent) => Some(sent.time),
+            Record::Output(output) => Some(output.time),
+            Record::End(end) => end.fields.maybe_time("time"),
+            Record::Host(_) | Record::Unknown => None,
+        };
+        self.latest = self.latest.max(time.unwrap_or_default());
         match record {
             Record::Run(run) => self.begin(run)?,
             Record::Host(host) => {
@@ -213,7 +226,7 @@ impl History {
     fn begin(&mut self, run: Run) -> Result<(), Problem> {
         let last = self.runs.last();
         if run.parent.is_none() {
-            *self = History { start: self.length, length: self.length, ..History::default() };
+            *self = History { start: self.length, length: self.length, latest: run.time, ..History::default() };
         } else if run.parent.as_ref() != last.map(|last| &last.id) {
             return Err(Problem::Parent);
         } else if last.is_some_and(|last| run.of.check_hosts(&last.of).is_err()) {
@@ -253,7 +266,7 @@ impl History {
     /// # Errors
     /// The file cannot be read again, or is not what it was.
     pub fn replay(&self, file: &File, mut take: impl FnMut(usize, Record)) -> io::Result<()> {
-        let mut lines = Lines::new(file, self.start)?;
+        let mut lines = Lines::new(file, self.start);
         let mut run = None;
         while lines.offset < self.length {
             let record = if lines.advance()? { Record::parse(&lines.line).ok() } else { None };
@@ -274,9 +287,23 @@ fn is_beginning(line: &[u8]) -> bool {
     line[..length] == BEGINNING[..length] && line != b"\n"
 }
 
+/// Reads a file from a place of its own: the file's is moved by whatever is written to its end meanwhile.
+struct At<'f> {
+    file: &'f File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
 /// The lines of a file, read with a buffer that does not grow.
 struct Lines<'f> {
-    reader: BufReader<&'f File>,
+    reader: BufReader<At<'f>>,
     line: Vec<u8>,
     /// The number of the last line, from 1.
     number: u64,
@@ -285,10 +312,9 @@ struct Lines<'f> {
 }
 
 impl<'f> Lines<'f> {
-    fn new(file: &'f File, offset: u64) -> io::Result<Lines<'f>> {
-        let mut reader = BufReader::with_capacity(1 << 16, file);
-        reader.seek(SeekFrom::Start(offset))?;
-        Ok(Lines { reader, line: Vec::new(), number: 0, offset })
+    fn new(file: &'f File, offset: u64) -> Lines<'f> {
+        let reader = BufReader::with_capacity(1 << 16, At { file, offset });
+        Lines { reader, line: Vec::new(), number: 0, offset }
     }
 
     /// Reads the next line with its newline, if it has one; one that is too long without its end. Returns whether there is one.
@@ -332,6 +358,7 @@ mod tests {
             is_unreached: false,
             is_success: false,
             started: None,
+            connected: None,
         };
         assert_eq!(standings, [Standing::Lost, Standing::Ended(ending), Standing::NotStarted]);
         // The run that continues it sends the command to one of them again, and does not learn how it ends.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::file;
 use super::file::JournalError;
@@ -141,9 +142,15 @@ impl Merged {
         Ok(Merged { hosts: hosts.into_values().collect(), last, journals })
     }
 
-    /// Returns the first and the last run of all.
+    /// Returns all runs.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.journals.iter().flat_map(|(_, _, history)| &history.runs)
+    }
+
+    /// Returns when the first run began and when the last record was written, since 1970.
+    pub fn times(&self) -> (Duration, Duration) {
+        let first = self.runs().map(|run| run.time).min().unwrap_or_default();
+        (first, self.journals.iter().map(|(_, _, history)| history.latest).max().unwrap_or_default())
     }
 
     /// Returns the last lines that were not written to their end, each with its journal.

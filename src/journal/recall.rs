@@ -45,9 +45,11 @@ pub fn recall(
                 if begun.insert(sent.index) {
                     let started = end.and_then(|end| end.started);
                     send(job, started.unwrap_or(sent.time), EventKind::Started);
+                    // Before its output: its files begin anew.
+                    let connected = end.and_then(|end| end.connected);
+                    send(job, connected.unwrap_or(sent.time), EventKind::Connected);
                 }
                 if end.is_none() {
-                    send(job, sent.time, EventKind::Connected);
                     lost.push((job, sent));
                 }
             }
@@ -60,6 +62,7 @@ pub fn recall(
                 let Some((job, _)) = counted(end.index) else { return };
                 if let Some(started) = end.started.filter(|_| begun.insert(end.index)) {
                     send(job, started, EventKind::Started);
+                    end.connected.into_iter().for_each(|at| send(job, at, EventKind::Connected));
                 }
                 events_of(&end, clock).into_iter().for_each(|(at, kind)| send(job, at, kind));
             }
@@ -83,7 +86,6 @@ fn events_of(end: &End, clock: &Clock) -> Vec<(Duration, EventKind)> {
     if let Some((milestones, given_up)) = milestones(end, clock) {
         events.push((given_up, EventKind::Attempted(Box::new(milestones))));
     }
-    events.extend(fields.maybe_time("connected").map(|at| (at, EventKind::Connected)));
     let at = fields.maybe_time("time").unwrap_or_default();
     let warning = fields.maybe_text("warning").map(str::to_owned);
     events.extend(warning.map(|text| (at, EventKind::Warning(Notice::Missing(text)))));
@@ -240,8 +242,10 @@ mod tests {
         .concat();
         let all = [
             "10 40:00 started",
+            "10 40:00 connected",
             "10 40:01 Stderr [120]",
             "11 40:00 started",
+            "11 40:00 connected",
             "12 40:00 started",
             "12 40:00 connected",
             "10 40:02 1: exit 3",
@@ -256,7 +260,7 @@ mod tests {
         let told = recalled(&both);
         assert_eq!(
             told.iter().filter(of_first).collect::<Vec<_>>(),
-            ["10 40:00 started", "10 40:01 Stderr [121]", "10 40:02 1: ok (exit 0)"]
+            ["10 40:00 started", "10 40:00 connected", "10 40:01 Stderr [121]", "10 40:02 1: ok (exit 0)"]
         );
         assert_eq!(told.len(), all.len());
     }
@@ -304,7 +308,7 @@ mod tests {
         let agreed = milestones.agreed.expect("algorithms");
         assert_eq!((Agreed::word(agreed.ciphers), Agreed::word(agreed.macs)), ("a,b".into(), "m".into()));
         let kinds = events_of(&end, &clock);
-        assert_eq!(kinds.len(), 4, "{kinds:?}");
+        assert_eq!(kinds.len(), 3, "{kinds:?}");
         // It was refused while connecting.
         let refused = fields.replace(",\"handshake\":0.25,\"auth\":0.5", ",\"handshake\":null,\"auth\":null");
         let end = parsed(|line| line.replace("\"sent\"", &refused.replace('\n', "")), "connect", false);

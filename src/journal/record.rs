@@ -104,6 +104,8 @@ pub struct End {
     pub is_success: bool,
     /// When a worker took it, since 1970.
     pub started: Option<Duration>,
+    /// When it was logged in to, since 1970.
+    pub connected: Option<Duration>,
     /// All fields.
     pub fields: Fields,
 }
@@ -234,6 +236,7 @@ impl Record {
                     is_unreached: fields.flag("unreached")?,
                     is_success: class == Some(Class::Ok) || fields.is("success"),
                     started: fields.maybe_time("started"),
+                    connected: fields.maybe_time("connected"),
                     fields,
                 }))
             }

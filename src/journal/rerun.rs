@@ -87,6 +87,7 @@ mod tests {
             is_unreached: false,
             is_success: class == Class::Ok,
             started: None,
+            connected: None,
         }
     }
 

@@ -18,7 +18,7 @@ mod writer;
 pub use self::formats::ci_groups::CiGroups;
 pub use self::formats::ci_log::CiLog;
 pub use self::formats::dry_run::commands;
-pub use self::multiplexer::{Summary, multiplex, sentence};
+pub use self::multiplexer::{Report, Summary, multiplex, sentence};
 pub use self::reports::copy_total::CopySettings;
 pub use self::reports::host_files::Directories;
 pub use self::settings::{Endings, Format, OutputSettings};
@@ -38,20 +38,23 @@ use self::formats::lines::Lines;
 use self::formats::outcomes::Outcomes;
 use self::formats::pssh_status::StatusLines;
 use self::formats::quiet::Quiet;
-use self::multiplexer::{Report, Reports};
+use self::multiplexer::Reports;
 use self::prefix::Prefixes;
 use self::reports::batches::Batches;
 use self::reports::ci_summary::CiSummary;
 use self::reports::copy_total::CopyTotal;
 use self::reports::failed_to::FailedTo;
 use self::reports::host_files::{DirectoryError, Files};
+use self::reports::journal::Journal;
 use self::reports::junit::Junit;
 use self::reports::progress::Progress;
 use self::reports::reasons::Reasons;
 use self::reports::report_file::{FileError, ReportFile};
 use self::reports::summary::{FailureReport, Times};
+use self::reports::without::Without;
 use self::transcode::Transcoded;
 use crate::events::event::Stream;
+use crate::journal::writer::Writer;
 use crate::plan::job::Job;
 use crate::plan::program::Program;
 use crate::system::clock::Clock;
@@ -76,8 +79,20 @@ pub struct Lists<'a> {
     pub are_chosen: bool,
 }
 
-/// Creates the reports that `settings` asks for, on `jobs` from `lists`. `user` is the login name of hosts whose entry has none,
-/// if the user gave one; `clock` began with the run. Reports that write files come last, after everything else is printed.
+/// How a run begins.
+pub struct Beginning<'a> {
+    /// The login name of hosts whose entry has none, if the user gave one.
+    pub user: Option<&'a str>,
+    /// The clock that began with it.
+    pub clock: Clock,
+    /// The jobs that have ended before, by number; empty if there are none.
+    pub known: Arc<[bool]>,
+    /// Whether what they printed is known.
+    pub is_output_known: bool,
+}
+
+/// Creates the reports that `settings` asks for, on `jobs` from `lists`. Reports that write files come last, after everything else is
+/// printed.
 ///
 /// # Errors
 /// A file or directory cannot be used.
@@ -85,14 +100,14 @@ pub fn reports(
     settings: &OutputSettings,
     lists: Lists<'_>,
     jobs: &Arc<[Job]>,
-    user: Option<&str>,
-    clock: Clock,
+    beginning: &Beginning<'_>,
 ) -> Result<Box<dyn Report>, ReportsError> {
+    let clock = beginning.clock;
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
     if !settings.is_quiet {
         reports.push(Box::new(self::reports::warnings::Warnings::default()));
     }
-    add_format(&mut reports, settings, jobs, user, clock);
+    add_format(&mut reports, settings, jobs, beginning);
     if settings.has_times {
         reports.push(Box::new(Times::new(jobs, clock.start)));
     }
@@ -113,7 +128,10 @@ pub fn reports(
     }
     // Files get the bytes unchanged.
     if !settings.directories.is_empty() {
-        reports.push(Box::new(Files::new(settings.directories.clone(), jobs, user)?));
+        let files = Box::new(Files::new(settings.directories.clone(), jobs, beginning.user)?);
+        // What is appended is there already.
+        let is_rewritten = beginning.is_output_known && !settings.directories.append;
+        reports.push(beginning.without_known(files, is_rewritten));
     }
     if settings.style.has_progress {
         reports.push(Box::new(Progress::new(jobs.len())));
@@ -121,14 +139,35 @@ pub fn reports(
     Ok(Box::new(Reports(reports)))
 }
 
+/// Records in a journal what `report` shows, and before that: how jobs end that are not `known`, and with `has_output` what they print.
+pub fn recorded(
+    report: Box<dyn Report>,
+    writer: Writer,
+    (jobs, known): (usize, Arc<[bool]>),
+    has_output: bool,
+    clock: Clock,
+) -> Box<dyn Report> {
+    Box::new(Reports(vec![Box::new(Journal::new(writer, jobs, known, has_output, clock)), report]))
+}
+
+impl Beginning<'_> {
+    /// Returns a report of output, without the hosts that ended before the run unless `is_known` says that their output is known.
+    fn without_known(&self, report: Box<dyn Report>, is_known: bool) -> Box<dyn Report> {
+        if is_known || self.known.is_empty() {
+            return report;
+        }
+        Box::new(Without { report, jobs: Arc::clone(&self.known) })
+    }
+}
+
 /// Adds the reports that make up the format.
 fn add_format(
     reports: &mut Vec<Box<dyn Report>>,
     settings: &OutputSettings,
     jobs: &Arc<[Job]>,
-    user: Option<&str>,
-    clock: Clock,
+    beginning: &Beginning<'_>,
 ) {
+    let (user, clock) = (beginning.user, beginning.clock);
     let style = &settings.style;
     let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
     let groups = settings.ci.and_then(|system| Groups::new(system, variable));
@@ -170,7 +209,8 @@ fn add_format(
             expect_same: settings.expect_same,
             ci: groups,
         };
-        reports.push(Box::new(Gather::new(jobs, shape)));
+        let gather = Box::new(Gather::new(jobs, shape));
+        reports.push(beginning.without_known(gather, beginning.is_output_known));
     }
     if settings.format == Format::Gather {
         reports.push(Box::new(Outcomes::without_lines(jobs.len(), style)));

@@ -1,7 +1,9 @@
 //! Executes the plan: queue, threads, attempts.
 
 mod batches;
+pub mod earlier;
 pub mod engine;
+mod gate;
 mod pace;
 pub mod pool;
 pub mod queue;

@@ -28,6 +28,12 @@ impl Clock {
         Clock { start: Instant::now(), end: None, anchor }
     }
 
+    /// Returns the clock of a run that is over, of times since 1970.
+    pub fn of_past(start: Duration, end: Duration) -> Clock {
+        let now = Clock::now();
+        Clock { start: now.instant(start), end: Some(now.instant(end)), ..now }
+    }
+
     /// Returns the moment that many seconds after 1970; the start of the run if the clock cannot go there.
     pub fn instant(&self, since_epoch: Duration) -> Instant {
         let (anchor, epoch) = self.anchor;

@@ -7,8 +7,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use super::abbreviations;
 use super::{
-    CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, RollingOpts, RsyncOpts, RunOpts,
-    ShowOpts, StreamOpts, SudoOpts,
+    CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, ResumeOpt, RollingOpts, RsyncOpts,
+    RunOpts, ShowOpts, StreamOpts, SudoOpts,
 };
 use crate::cli::given;
 use crate::plan::program::Program;
@@ -195,6 +195,8 @@ struct Pssh {
     #[command(flatten)]
     reports: ReportOpts,
     #[command(flatten)]
+    resume: ResumeOpt,
+    #[command(flatten)]
     other: OtherOpts,
 
     /// Run this command; options end at its first word
@@ -321,6 +323,8 @@ struct Prsync {
     #[command(flatten)]
     reports: ReportOpts,
     #[command(flatten)]
+    resume: ResumeOpt,
+    #[command(flatten)]
     other: OtherOpts,
 
     /// Copy the first paths to the last; options end here
@@ -371,6 +375,8 @@ struct Pnuke {
     show: ShowOpts,
     #[command(flatten)]
     reports: ReportOpts,
+    #[command(flatten)]
+    resume: ResumeOpt,
     #[command(flatten)]
     other: OtherOpts,
 
@@ -482,9 +488,15 @@ fn says(command: clap::Command, id: &str, help: &str, more: &str) -> clap::Comma
     command.mut_arg(id, |arg| arg.help(help).long_help(manual))
 }
 
+/// Whether a copy continues the run in its journal: `--resume` also continues partial files, and is of use without a journal.
+fn resumes(copy: &CopyOpts, reports: &ReportOpts) -> bool {
+    copy.resume && reports.journal.journal.is_some() && reports.journal.rerun.is_none()
+}
+
 impl From<Pssh> for Opts {
     fn from(args: Pssh) -> Opts {
-        let Pssh { hosts, running, rolling, command, sudo, connection, show, streams, reports, other, words } = args;
+        let Pssh { hosts, running, rolling, command, sudo, connection, show, streams, reports, resume, other, words } =
+            args;
         let program = Program::Pssh;
         Opts {
             program,
@@ -497,6 +509,7 @@ impl From<Pssh> for Opts {
             show,
             streams,
             reports,
+            resume: resume.resume,
             other,
             words,
             ..Opts::default()
@@ -513,6 +526,7 @@ impl From<Pscp> for Opts {
             hosts,
             running,
             rolling,
+            resume: resumes(&copy, &reports),
             copy,
             download,
             sudo,
@@ -535,6 +549,7 @@ impl From<Pslurp> for Opts {
             hosts,
             running,
             rolling,
+            resume: resumes(&copy, &reports),
             copy,
             download: true,
             localdir,
@@ -551,8 +566,20 @@ impl From<Pslurp> for Opts {
 
 impl From<Prsync> for Opts {
     fn from(args: Prsync) -> Opts {
-        let Prsync { hosts, running, rolling, rsync, direction, connection, show, inline, reports, other, words } =
-            args;
+        let Prsync {
+            hosts,
+            running,
+            rolling,
+            rsync,
+            direction,
+            connection,
+            show,
+            inline,
+            reports,
+            resume,
+            other,
+            words,
+        } = args;
         let (program, download) = (Program::Prsync, direction.download);
         let streams = StreamOpts { inline: inline.inline, ..StreamOpts::default() };
         Opts {
@@ -566,6 +593,7 @@ impl From<Prsync> for Opts {
             show,
             streams,
             reports,
+            resume: resume.resume,
             other,
             words,
             ..Opts::default()
@@ -575,8 +603,21 @@ impl From<Prsync> for Opts {
 
 impl From<Pnuke> for Opts {
     fn from(args: Pnuke) -> Opts {
-        let Pnuke { hosts, running, rolling, sudo, connection, show, reports, other, words } = args;
+        let Pnuke { hosts, running, rolling, sudo, connection, show, reports, resume, other, words } = args;
         let program = Program::Pnuke;
-        Opts { program, hosts, running, rolling, sudo, connection, show, reports, other, words, ..Opts::default() }
+        Opts {
+            program,
+            hosts,
+            running,
+            rolling,
+            sudo,
+            connection,
+            show,
+            reports,
+            resume: resume.resume,
+            other,
+            words,
+            ..Opts::default()
+        }
     }
 }
