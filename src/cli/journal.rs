@@ -13,9 +13,9 @@ use crate::events::event::Event;
 use crate::hosts::HostSpec;
 use crate::journal::file::{JournalError, JournalFile};
 use crate::journal::fingerprint::{Fingerprint, Hash};
-use crate::journal::history::{History, Standing};
+use crate::journal::history::{History, HistoryError, Standing};
 use crate::journal::recall::recall;
-use crate::journal::record::{self, Host, Run};
+use crate::journal::record::{Host, Run};
 use crate::journal::rerun::Choice;
 use crate::journal::writer::Writer;
 use crate::plan::job::{Commands, CommandsError, Job};
@@ -25,8 +25,14 @@ use crate::plan::work::Work;
 use crate::run::earlier::{Earlier, Recall};
 use crate::system::cancel::Cancel;
 use crate::system::clock::Clock;
+use crate::system::files::unread::BeforeStart;
+use crate::system::open_files::Held;
 use crate::text::message::reason;
 
+/// The option that names it.
+const JOURNAL: &str = "--journal";
+/// The file descriptors of a journal: to write it, and to read it.
+pub const HELD: Held = Held { per_host: 0, besides: 2 };
 /// Digits of a run's random number.
 const ID: usize = 16;
 
@@ -95,23 +101,20 @@ fn fingerprint(opts: &Opts, settings: &Settings, hosts: &[HostSpec], work: &Work
     })
 }
 
-/// Makes the error about a journal, with what helps.
-fn refused(error: JournalError) -> Fatal {
+/// Makes the error about a journal that `option` names, with what helps.
+pub fn refused(option: &str, error: JournalError) -> Fatal {
     let hint = match &error {
-        JournalError::Taken { .. } => "wait for it, or name another file",
-        JournalError::Special { .. } => "name a file on a disk",
-        JournalError::History(crate::journal::history::HistoryError::Other(_)) => {
-            "name another file: a run is only added to a journal"
-        }
-        JournalError::System { .. } => "name a file in a directory that can be written",
-        JournalError::Untrusted { .. } | JournalError::History(_) => return refusal(error),
+        JournalError::Taken { .. } => "; wait for it, or name another file",
+        JournalError::Special { .. } => "; name a file on a disk",
+        JournalError::History(HistoryError::Other(_)) => "; name another file: a run is only added to a journal",
+        JournalError::System { .. } => "; name a file in a directory that can be written",
+        JournalError::Untrusted { .. } | JournalError::History(HistoryError::Read { .. }) => "",
+        // It begins with its place.
+        JournalError::History(HistoryError::Bad { .. }) => return refusal(error),
     };
-    let text = format!("--journal {error}; {hint}");
-    if crate::system::files::unread::BeforeStart::is_unread(&error) {
-        failure(anyhow!(text))
-    } else {
-        usage(anyhow!(text))
-    }
+    let hint = if option == JOURNAL { hint } else { "" };
+    let text = anyhow!("{option} {error}{hint}");
+    if error.is_unread() { failure(text) } else { usage(text) }
 }
 
 impl Journal {
@@ -127,10 +130,10 @@ impl Journal {
             None => opts.resume.then_some(Choice::Resume),
         };
         let (mut file, read, history) = if opts.other.dry_run {
-            let (file, history) = JournalFile::look(path).map_err(refused)?.unzip();
+            let (file, history) = JournalFile::look(path).map_err(|error| refused(JOURNAL, error))?.unzip();
             (None, file, history.unwrap_or_default())
         } else {
-            let mut file = JournalFile::open(path).map_err(refused)?;
+            let mut file = JournalFile::open(path).map_err(|error| refused(JOURNAL, error))?;
             let history = std::mem::take(&mut file.history);
             file.history.torn = history.torn;
             file.history.length = history.length;
@@ -216,7 +219,13 @@ impl Journal {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn begin(&mut self, jobs: &[Job], cancel: &Cancel, program: Program) -> Result<Option<Writer>, Fatal> {
+    pub fn begin(
+        &mut self,
+        jobs: &[Job],
+        clock: &Clock,
+        cancel: &Cancel,
+        program: Program,
+    ) -> Result<Option<Writer>, Fatal> {
         let Some(journal) = self.file.take() else { return Ok(None) };
         if let Some(torn) = journal.history.torn {
             let (path, line, bytes) = (self.path.display(), torn.line, torn.bytes);
@@ -224,7 +233,7 @@ impl Journal {
                 format!("{path}:{line}: the last line was not written to its end; its {bytes} bytes are cut off");
             notices::complain(program, &text);
         }
-        journal.prepare().map_err(refused)?;
+        journal.prepare().map_err(|error| refused(JOURNAL, error))?;
         let failed = |error: std::io::Error| {
             failure(anyhow!("--journal {}: cannot write the journal: {}", self.path.display(), reason(&error)))
         };
@@ -233,7 +242,7 @@ impl Journal {
         let run = Run {
             id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             parent: self.history.last().filter(|_| self.continues).map(|run| run.id.clone()),
-            time: record::now(),
+            time: clock.since_epoch(clock.start),
             pid: std::process::id().into(),
             user: self.user.clone(),
             of: self.of.clone(),

@@ -6,10 +6,10 @@ use std::thread;
 use anyhow::{Context, anyhow};
 use crossbeam_channel::{Receiver, bounded};
 
-use super::notices;
 use super::options::Opts;
-use super::start::{Ending, Fatal, Heard, failure, refusal, show, usage};
+use super::start::{Ending, Fatal, Heard, failure, show, usage};
 use super::words;
+use super::{journal, notices};
 use crate::events::event::{Event, EventKind, HostStage, Outcome};
 use crate::hosts::{HostSpec, Origin, parse_entry};
 use crate::journal::merge::{MergeError, Merged};
@@ -74,15 +74,9 @@ pub fn run(opts: &Opts, settings: &OutputSettings, heard: &Heard) -> Result<Endi
 
 fn refused(error: MergeError) -> Fatal {
     match error {
-        MergeError::File(_) => {
-            let text = format!("--replay {error}");
-            if crate::system::files::unread::BeforeStart::is_unread(&error) {
-                failure(anyhow!(text))
-            } else {
-                usage(anyhow!(text))
-            }
-        }
-        error => refusal(error),
+        MergeError::File(error) => journal::refused("--replay", error),
+        error @ MergeError::Missing(_) => failure(anyhow!("--replay: {error}")),
+        error => failure(anyhow!("--replay {error}")),
     }
 }
 

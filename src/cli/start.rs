@@ -12,7 +12,7 @@ use crossbeam_channel::Receiver;
 use rustix::fs::FileType;
 
 use super::given::Given;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::notices;
 use super::options::Opts;
 use super::replay;
@@ -41,6 +41,7 @@ use crate::ssh::was_closed_at_start;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::clock::Clock;
 use crate::system::files::unread::BeforeStart;
+use crate::system::open_files::Held;
 use crate::system::{descriptors, sink};
 use crate::text::message::reason;
 
@@ -155,13 +156,14 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         (recall, _) => Earlier { recall, ..earlier },
     };
     let mut report = reports(opts, &output_settings, jobs, &beginning)?;
-    let writer = journal.as_mut().map(|journal| journal.begin(jobs, &cancel, program)).transpose()?.flatten();
+    let writer = journal.as_mut().map(|journal| journal.begin(jobs, &clock, &cancel, program)).transpose()?.flatten();
     if let Some(writer) = writer.clone() {
         let has_output = opts.reports.journal.journal_output;
         report = output::recorded(report, writer, (jobs.len(), beginning.known), has_output, clock);
     }
     heard.interruptible.begin(engine.runner().stages(), jobs);
-    let started = engine.start(output_settings.held(jobs.len()), earlier, writer.clone()).map_err(failure)?;
+    let held = output_settings.held(jobs.len()).and(if writer.is_some() { journal::HELD } else { Held::default() });
+    let started = engine.start(held, earlier, writer.clone()).map_err(failure)?;
     started.warnings.iter().for_each(|warning| notices::complain(program, warning));
     let mut summary = output::multiplex(
         jobs,

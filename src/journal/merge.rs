@@ -14,7 +14,6 @@ use super::recall::recall;
 use super::record::{Host, Run};
 use crate::events::event::Event;
 use crate::system::clock::Clock;
-use crate::system::files::unread::BeforeStart;
 
 /// Why journals are not the whole of a run.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +57,7 @@ pub enum MergeError {
         first: PathBuf,
     },
     /// Nobody has these shares.
-    #[error("{} missing: {}", if .0.len() == 1 { "a shard is" } else { "shards are" }, .0.join(", "))]
+    #[error("shard{} missing", if let [one] = &.0[..] { format!(" {one} is") } else { format!("s {} are", .0.join(", ")) })]
     Missing(Vec<String>),
     /// A share is not `K/N`.
     #[error("{}: the shard {shard:?} is not K/N", .path.display())]
@@ -78,15 +77,6 @@ pub enum MergeError {
         /// How many of them the journals name.
         named: usize,
     },
-}
-
-impl BeforeStart for MergeError {
-    fn is_unread(&self) -> bool {
-        match self {
-            MergeError::File(error) => error.is_unread(),
-            _ => true,
-        }
-    }
 }
 
 /// The whole of a run.
@@ -283,8 +273,8 @@ mod tests {
     #[test]
     fn a_shard_that_is_missing_doubled_or_of_another_run_is_named() {
         let of = |name: &str, shard: &str, indices: &[usize]| journal(name, &share(Some(shard), indices, same));
-        assert_eq!(problem(vec![of("J.1", "1/4", &[0]), of("J.3", "3/4", &[2])]), "shards are missing: 2/4, 4/4");
-        assert_eq!(problem(vec![of("J.2", "hash:2/2", &[1])]), "a shard is missing: 1/2");
+        assert_eq!(problem(vec![of("J.1", "1/4", &[0]), of("J.3", "3/4", &[2])]), "shards 2/4, 4/4 are missing");
+        assert_eq!(problem(vec![of("J.2", "hash:2/2", &[1])]), "shard 1/2 is missing");
         let doubled = problem(vec![of("J.1", "1/2", &[0]), of("again", "1/2", &[0])]);
         assert_eq!(doubled, "again: shard 1/2 is also in J.1");
         let mixed = problem(vec![of("J.1", "1/2", &[0]), of("J.2", "2/3", &[1])]);

@@ -54,7 +54,8 @@ impl Clock {
         self.since_epoch(at).as_secs()
     }
 
-    fn since_epoch(&self, at: Instant) -> Duration {
+    /// Returns the time since 1970.
+    pub fn since_epoch(&self, at: Instant) -> Duration {
         let (anchor, epoch) = self.anchor;
         match at.checked_duration_since(anchor) {
             Some(later) => epoch + later,

@@ -103,6 +103,10 @@ mod identities;
 mod input;
 /// Ctrl-C, and its messages.
 mod interrupted;
+/// What a run records, and runs that continue another one.
+mod journal;
+/// Runs that are killed, and what continues them.
+mod killed;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
 /// Which folder of the library imports which.
@@ -143,6 +147,8 @@ mod refused_copies;
 mod rekey;
 /// Servers that exchange keys again to do harm.
 mod rekey_attacks;
+/// Runs that are shown again from their journals.
+mod replayed;
 /// How a run is shown: folded, not at all, as files.
 mod reports;
 /// Variables and terminals for commands.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::events::event::{Event, EventKind, Tally};
+use crate::events::event::{Event, EventKind, Outcome, Tally};
 use crate::journal::record::Output as Printed;
 use crate::journal::writer::Writer;
 use crate::output::formats::json::Ends;
@@ -41,8 +41,10 @@ impl Report for Journal {
             }
             EventKind::Finished { outcome, attempts } => {
                 let object = Object::new(&mut line, "end");
+                // That it may still run has a field of its own.
+                let ended = if let Outcome::Unstopped(ended) = outcome { ended } else { outcome };
                 (self.ends.write(object, job, event, (outcome, *attempts), output.program))
-                    .text("brief", &outcome.brief())
+                    .text("brief", &ended.brief())
                     .flag("sent", self.writer.was_sent(job.number))
                     .flag("unreached", outcome.is_unreached())
                     .end();
