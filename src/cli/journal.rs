@@ -253,8 +253,9 @@ impl Journal {
         // A run that ended before it began may have left out some.
         let is_new = |job: &&Job| !self.continues || !self.history.hosts.contains_key(&job.number);
         for job in jobs.iter().filter(is_new) {
-            let (entry, label) = (job.spec.to_string(), job.label.clone());
-            Host { index: job.number, entry, label, user: job.user.clone(), port: job.port }.write(&mut records);
+            let alias = job.spec.options.alias.as_ref().map(|alias| alias.value.clone());
+            let (index, entry, label, user) = (job.number, job.spec.to_string(), job.label.clone(), job.user.clone());
+            Host { index, entry, alias, label, user, port: job.port }.write(&mut records);
         }
         Writer::begin(journal.file, &records, jobs.len(), cancel).map(Some).map_err(failed)
     }

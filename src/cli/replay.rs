@@ -13,6 +13,7 @@ use super::{journal, notices};
 use crate::events::event::{Event, EventKind, HostStage, Outcome};
 use crate::hosts::{HostSpec, Origin, parse_entry};
 use crate::journal::merge::{MergeError, Merged};
+use crate::journal::record::Host;
 use crate::output::{Beginning, Format, OutputSettings};
 use crate::plan::job::Job;
 use crate::plan::program::Program;
@@ -112,10 +113,13 @@ fn check(opts: &Opts, settings: &OutputSettings, merged: &Merged) -> Result<(), 
 
 /// Returns the jobs of the hosts.
 fn jobs(merged: &Merged) -> Result<Arc<[Job]>, Fatal> {
-    let job = |host: &crate::journal::record::Host| {
-        let parts = parse_entry(&host.entry)
-            .map_err(|problem| usage(anyhow!("--replay: the host with the index {}: {problem}", host.index)))?;
-        let spec = HostSpec::new(parts, Origin::Text("--replay"));
+    let job = |host: &Host| {
+        let bad = |problem| usage(anyhow!("--replay: the host with the index {}: {problem}", host.index));
+        let spec = HostSpec::new(parse_entry(&host.entry).map_err(bad)?, Origin::Text("--replay"));
+        let spec = match &host.alias {
+            Some(alias) => spec.with_alias(alias).map_err(bad)?,
+            None => spec,
+        };
         Ok(Job::recorded(host.index, spec, host.label.clone(), host.user.clone(), host.port))
     };
     merged.hosts.iter().map(job).collect()

@@ -49,6 +49,8 @@ pub struct Host {
     pub index: usize,
     /// The host as the user wrote it, without its options: `[user@]host[:port]`.
     pub entry: String,
+    /// The alias that the user gave it, if any.
+    pub alias: Option<String>,
     /// Its label.
     pub label: String,
     /// The login name.
@@ -210,6 +212,7 @@ impl Record {
             Some("host") => Record::Host(Host {
                 index: fields.number("index")?,
                 entry: fields.text("entry")?,
+                alias: fields.maybe_text("alias").map(str::to_owned),
                 label: fields.text("label")?,
                 user: fields.text("user")?,
                 port: fields.number("port")?,
@@ -303,6 +306,7 @@ impl Host {
         Object::new(buffer, "host")
             .number("index", self.index)
             .text("entry", &self.entry)
+            .maybe_text("alias", self.alias.as_deref())
             .text("label", &self.label)
             .text("user", &self.user)
             .number("port", self.port)
@@ -400,7 +404,7 @@ pub mod testing {
     /// A host of the list.
     pub fn host(index: usize) -> Record {
         let name = format!("web{index}");
-        Record::Host(Host { index, entry: name.clone(), label: name, user: "me".to_owned(), port: 22 })
+        Record::Host(Host { index, entry: name.clone(), alias: None, label: name, user: "me".to_owned(), port: 22 })
     }
 
     /// Its command is sent.
