@@ -278,7 +278,8 @@ impl Command<'_> {
             ..self.client.settings.clone()
         };
         let cancel = Cancel::new()?;
-        let engine = Engine::new(settings, self.client.hosts.clone(), Work::Commands { commands, inputs }, &cancel)?;
+        let engine =
+            Engine::new(settings, self.client.hosts.clone(), Work::Commands { commands, inputs }, None, &cancel)?;
         let started = engine.start(Held::default(), Earlier::default(), None)?;
         let mut writers = writers.into_iter();
         let hosts = engine.jobs().iter().map(|job| Host::new(job, writers.next())).collect::<Arc<[Host]>>();
@@ -413,6 +414,8 @@ impl Shared {
                 | EventKind::Warning(_)
                 | EventKind::Paused { .. }
                 | EventKind::Resumed
+                | EventKind::Checking
+                | EventKind::Checked(_)
                 | EventKind::Copied(_) => {}
             }
         }
@@ -517,16 +520,13 @@ impl Host {
 
     /// Returns the exit status of the command, if one was received. A command that was killed by a signal has none.
     pub fn exit_code(&self) -> Option<u32> {
-        match self.outcome()? {
-            Outcome::Exited(status) => Some(*status),
-            _ => None,
-        }
+        self.outcome()?.exit_status()
     }
 
     /// Returns the outcome, unless the command ended with an exit status or a signal: the host was not reached, took too long or was
     /// stopped, or its connection was lost.
     pub fn exception(&self) -> Option<&Outcome> {
-        self.outcome().filter(|outcome| !matches!(outcome, Outcome::Exited(_) | Outcome::Signaled { .. }))
+        self.outcome().filter(|outcome| outcome.exit_status().is_none() && outcome.signal().is_none())
     }
 
     /// Discards all output that was not read, and all further output.

@@ -109,6 +109,9 @@ fn host_config(error: &HostConfigError) -> Option<String> {
 fn commands(error: &CommandsError) -> Option<String> {
     match error {
         CommandsError::All(error) => command(error),
+        CommandsError::Check(error) => {
+            Some(format!("--check: {}", command(error).unwrap_or_else(|| error.to_string())))
+        }
         CommandsError::Arguments(error) => arguments(error),
     }
 }
@@ -149,6 +152,7 @@ fn unprepared(error: &Unprepared) -> Option<String> {
         Unprepared::KnownHosts { is_directory: false, .. } => {
             Some(format!("{error}; make the file readable, or name others with --known-hosts"))
         }
+        Unprepared::Unconfirmed => Some(format!("--confirm: {error}; without --confirm the batches run unasked")),
         Unprepared::Password(error) => password(error),
         Unprepared::Command(error) => arguments(error),
         Unprepared::Length(CompleteError { host, error }) => {

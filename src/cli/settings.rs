@@ -12,11 +12,13 @@ use crate::hosts::proxy::{Hop, Proxy, Via};
 use crate::hosts::{self, Origin};
 use crate::plan::failure_limit::StopMode;
 use crate::plan::portion::Portion;
+use crate::plan::program::Program;
 use crate::plan::retry::RetryPolicy;
 use crate::plan::rolling::Rolling;
 use crate::plan::settings::{
     AgentChoice, Environment, NODE_VARIABLES, SettingNames, Settings, SshOption, WantedVariable, expand,
 };
+use crate::plan::success::Success;
 use crate::ssh_config;
 use crate::system::password_source::Source;
 use crate::text::duration;
@@ -75,6 +77,25 @@ fn sudo(opts: &Opts) -> Result<Option<Sudo>, String> {
     Ok(wanted.then(|| Sudo { user: opts.sudo.run_as.clone() }))
 }
 
+/// Reads the list of successes. Copies have few ends that it can be about.
+fn success(opts: &Opts) -> Result<Success, String> {
+    let Some(success) = opts.check.success.clone() else { return Ok(Success::default()) };
+    let name = opts.program.name();
+    match opts.program {
+        Program::Pssh | Program::Pnuke => {}
+        Program::Pscp | Program::Pslurp | Program::Prsync if success.lost || success.signal => {
+            let word = if success.lost { "lost" } else { "signal" };
+            return Err(format!("--success {word}: a copy that was cut off is not complete, so it is never a success"));
+        }
+        Program::Pscp | Program::Pslurp if success != Success::default() => {
+            let problem = "a copy succeeds if all files are copied, and has no exit status";
+            return Err(format!("--success: with {name}, {problem}; only 0 is allowed"));
+        }
+        Program::Pscp | Program::Pslurp | Program::Prsync => {}
+    }
+    Ok(success)
+}
+
 /// Returns the source of the password. The options exclude each other and override the environment.
 fn password_source(opts: &Opts, environment: &Environment<'_>, home: Option<&Path>) -> Result<Option<Source>, String> {
     Ok(match (&opts.connection.password_file, opts.connection.password_fd, &opts.connection.password_command) {
@@ -124,16 +145,20 @@ fn ssh_option(text: &String) -> SshOption {
 }
 
 /// Reads the options of rolling runs.
-fn rolling(opts: &Opts) -> Rolling {
+fn rolling(opts: &Opts) -> Result<Rolling, String> {
     let RollingOpts { batch, pause, confirm, order, connect_par, rate, stop_on_unreached: _ } = &opts.rolling;
-    Rolling {
+    let between = [("--pause", pause.is_some()), ("--confirm", confirm.is_some())];
+    if let (None, Some((option, _))) = (batch, between.iter().find(|(_, is_given)| *is_given)) {
+        return Err(format!("{option} is for the time between two batches; give their sizes with --batch 1,10%"));
+    }
+    Ok(Rolling {
         batches: batch.clone().unwrap_or_default(),
         pause: pause.unwrap_or_default(),
         confirm: *confirm,
         order: order.unwrap_or_default(),
         connect_par: *connect_par,
         rate: *rate,
-    }
+    })
 }
 
 /// The option for the login name.
@@ -203,7 +228,7 @@ impl Settings {
                 Some(_) => StopMode::Wait,
                 None => StopMode::Now,
             }),
-            rolling: rolling(opts),
+            rolling: rolling(opts)?,
             host_key_check: opts.connection.host_key_check,
             known_hosts: opts.connection.known_hosts.iter().map(|path| expand(path, home)).collect(),
             identities: opts.connection.identity.iter().map(|path| expand(path, home)).collect(),
@@ -221,6 +246,7 @@ impl Settings {
             send_input: opts.command.send_input,
             sudo: sudo(opts)?,
             sudo_password: opts.sudo.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
+            success: success(opts)?,
             verbose: opts.other.verbose > 0,
             names: names(opts, user_origin, configured),
             ..defaults
@@ -233,8 +259,6 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
     use std::time::Duration;
-
-    use crate::plan::program::Program;
 
     fn settings(args: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
         let opts = options::parse(Program::Pssh, [&["pssh"], args].concat()).expect("a good command line");

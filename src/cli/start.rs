@@ -1,7 +1,7 @@
 //! A run from the parsed command line to the exit status: the table of contents of the program.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use rustix::fs::FileType;
 use super::given::Given;
 use super::journal::{self, Journal};
 use super::notices;
-use super::options::Opts;
+use super::options::{ListFormat, Opts};
 use super::replay;
 use super::user_config::UserConfig;
 use super::work::CopyError;
@@ -29,6 +29,7 @@ use crate::events::{exit_status, interruption};
 use crate::hosts::host_config::HostConfig;
 use crate::hosts::{self, Definitions, Groups, HostSpec, ListNames, Lists};
 use crate::output::{self, Beginning, Broken, Format, OutputSettings, Report, Summary};
+use crate::plan::check::{Check, CheckTimes};
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
 use crate::plan::rolling::Order;
@@ -43,6 +44,7 @@ use crate::system::clock::Clock;
 use crate::system::files::unread::BeforeStart;
 use crate::system::open_files::Held;
 use crate::system::{descriptors, sink};
+use crate::text::duration;
 use crate::text::message::reason;
 
 /// How the program ends.
@@ -103,10 +105,13 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     check_words(opts, &environment)?;
     check_streams(opts, &output_settings)?;
     let (hosts, notes) = hosts(opts, config.groups, &environment)?;
+    if let Some(format) = opts.other.list {
+        return list(format, &hosts);
+    }
     let may_be_host = words::check_command(opts, &hosts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     may_be_host.iter().for_each(|text| notices::complain(program, text));
     check_keys(opts, &hosts)?;
-    let work = work(opts, &settings, &hosts)?;
+    let (work, check) = work(opts, &settings, &hosts)?;
     let port_like = opts.running.par.filter(|size| !configured.contains_key("--par") && is_port(*size, &hosts));
     port_like.iter().for_each(|size| {
         notices::complain(
@@ -126,7 +131,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     }
     let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
     let (verbose, user, rolling) = (settings.verbose, settings.user.clone(), settings.rolling.clone());
-    let engine = match (Engine::new(settings, hosts, work, &cancel), cancel.reason()) {
+    let engine = match (Engine::new(settings, hosts, work, check, &cancel), cancel.reason()) {
         // Ctrl-C at a prompt.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
         (engine, _) => engine.map_err(refusal)?,
@@ -136,7 +141,13 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         return explain(engine.runner(), jobs, &given);
     }
     if opts.other.dry_run {
-        return answer(&output::commands(jobs, &known, &rolling, |job| engine.runner().as_sent(job)));
+        return answer(&output::commands(
+            jobs,
+            &known,
+            &rolling,
+            |job| engine.runner().as_sent(job),
+            |job| engine.runner().check_as_sent(job),
+        ));
     }
     if let Order::Shuffle(_) = rolling.order {
         notices::complain(program, &format!("order {}; give this to --order to repeat it", rolling.order));
@@ -287,6 +298,23 @@ fn explain(runner: &Runner, jobs: &[Job], given: &[Given]) -> Result<Ending, Fat
     answer(&text)
 }
 
+/// Prints the hosts, which a hosts file or a list reads back.
+fn list(format: ListFormat, hosts: &[HostSpec]) -> Result<Ending, Fatal> {
+    let text = match format {
+        ListFormat::Lines => hosts.iter().map(|host| host.entry_line() + "\n").collect(),
+        ListFormat::Folded => hosts::folded(hosts).map(|list| list + "\n").map_err(|host| {
+            let entry = host.to_string();
+            usage(anyhow!(
+                "{}: {entry:?} cannot be in a list of -w; --list prints it on a line of its own",
+                host.origin
+            ))
+        })?,
+    };
+    // A program reads the names as they are.
+    let is_seen = io::stdout().is_terminal();
+    answer(&if is_seen { text.lines().map(notices::sanitize_line).collect() } else { text })
+}
+
 /// Prints the text that was asked for instead of a run.
 fn answer(text: &str) -> Result<Ending, Fatal> {
     if was_closed_at_start(STDOUT) {
@@ -308,6 +336,12 @@ fn is_stray_number(opts: &Opts) -> bool {
     opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Returns whether the first word is the missing value of `--list`: `--list folded`.
+fn is_stray_format(opts: &Opts) -> bool {
+    let is_format = |word: &OsString| ["lines", "folded"].iter().any(|format| word == format);
+    opts.other.list.is_some() && !opts.are_marked && opts.words.first().is_some_and(is_format)
+}
+
 /// Returns whether a word is nothing but digits.
 fn is_number(word: &OsStr) -> bool {
     !word.is_empty() && word.as_bytes().iter().all(u8::is_ascii_digit)
@@ -325,6 +359,13 @@ fn is_blank(words: &[OsString]) -> bool {
 
 /// Refuses a command line without a command or pattern.
 fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> {
+    if is_stray_format(opts) {
+        let format = opts.words[0].display();
+        return Err(usage(anyhow!("the format of --list follows =: --list={format}")));
+    }
+    if opts.other.list.is_some() {
+        return Ok(());
+    }
     // `pnuke web1 java` lacks -H; it does not have two patterns.
     if opts.program == Program::Pnuke && opts.words.len() > 1 && words::names_no_hosts(opts) && !opts.other.explain {
         return Err(usage(anyhow!(words::no_hosts(opts, environment))));
@@ -352,7 +393,9 @@ fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> 
 }
 
 /// Returns the work for the hosts.
-fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fatal> {
+fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<(Work, Option<Check>), Fatal> {
+    let times = check_times(opts).map_err(|problem| usage(anyhow!(problem)))?;
+    let with_times = |commands: Option<Commands>| commands.map(|commands| Check { commands, times });
     let copy = match opts.program {
         _ if opts.other.explain => None,
         Program::Pscp | Program::Pslurp => Some(Work::copy(opts, hosts)),
@@ -360,21 +403,23 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
         Program::Pssh | Program::Pnuke => None,
     };
     if let Some(copy) = copy {
-        return copy.map_err(|error| match error {
+        let check = Commands::of_check(opts, hosts).map_err(refusal)?;
+        let work = copy.map_err(|error| match error {
             CopyError::Usage(_) => usage(error),
             CopyError::Sources(_) | CopyError::Directory { .. } | CopyError::Rsync(_) => failure(error),
-        });
+        })?;
+        return Ok((work, with_times(check)));
     }
     if opts.command.ping {
-        return Ok(Work::Ping);
+        return Ok((Work::Ping, None));
     }
     let script =
         opts.command.script.as_deref().map(|path| Script::read("--script", path)).transpose().map_err(refusal)?;
     let commands = match opts.program {
-        Program::Pnuke => Commands::nuke(&opts.words),
+        Program::Pnuke => Commands::nuke(&opts.words).and_then(|nuke| Ok((nuke, Commands::of_check(opts, hosts)?))),
         _ => Commands::gather(opts, hosts),
     };
-    let commands = commands.map_err(refusal)?;
+    let (commands, check) = commands.map_err(refusal)?;
     let commands = match script {
         Some(script) => Commands::Script(script, Box::new(commands)),
         None => commands,
@@ -384,7 +429,23 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
     } else {
         Inputs::Nothing
     };
-    Ok(Work::Commands { commands, inputs })
+    Ok((Work::Commands { commands, inputs }, with_times(check)))
+}
+
+/// Returns the times of the check.
+fn check_times(opts: &Opts) -> Result<CheckTimes, String> {
+    let default = CheckTimes::default();
+    let times = CheckTimes {
+        timeout: opts.check.check_timeout.unwrap_or(default.timeout),
+        interval: opts.check.check_interval.unwrap_or(default.interval),
+    };
+    if times.interval < times.timeout || opts.check.check_interval.is_none() {
+        return Ok(times);
+    }
+    let [timeout, interval] = [times.timeout, times.interval].map(|time| duration::seconds(&time));
+    Err(format!(
+        "--check-interval {interval}: the check would be tried only once within --check-timeout {timeout}; a longer --check-timeout or a shorter pause allows more tries"
+    ))
 }
 
 /// The file descriptor of standard output.
@@ -407,7 +468,8 @@ fn is_stdin(path: &Path) -> bool {
 
 /// Checks that at most one option reads standard input, and that no needed stream is closed.
 fn check_streams(opts: &Opts, output_settings: &OutputSettings) -> Result<(), Fatal> {
-    let answers = opts.other.dry_run || opts.other.explain;
+    let lists = opts.other.list.is_some();
+    let answers = opts.other.dry_run || opts.other.explain || lists;
     if was_closed_at_start(STDOUT) && (answers || output_settings.format != Format::None) {
         return Err(failure(anyhow!(CLOSED_STDOUT)));
     }
@@ -418,15 +480,21 @@ fn check_streams(opts: &Opts, output_settings: &OutputSettings) -> Result<(), Fa
     };
     files("-h", &mut opts.hosts.hosts.iter());
     files("--host-config", &mut opts.hosts.host_config.iter());
+    // A list of the hosts needs nothing else.
+    let mut files = |option: &str, paths: &mut dyn Iterator<Item = &PathBuf>| {
+        if !lists {
+            files(option, paths);
+        }
+    };
     files("--host-args", &mut opts.command.host_args.iter());
     files("--script", &mut opts.command.script.iter());
     files("--password-file", &mut opts.connection.password_file.iter());
     files("--proxy-password-file", &mut opts.connection.proxy_password_file.iter());
     files("--sudo-password-file", &mut opts.sudo.sudo_password_file.iter());
-    if opts.connection.password_fd == Some(0) {
+    if opts.connection.password_fd == Some(0) && !lists {
         readers.push("--password-fd 0".to_owned());
     }
-    if opts.command.send_input && !opts.other.dry_run {
+    if opts.command.send_input && !opts.other.dry_run && !lists {
         readers.push("-I".to_owned());
     }
     let mut readers = readers.iter();
@@ -443,7 +511,8 @@ fn check_keys(opts: &Opts, hosts: &[HostSpec]) -> Result<(), Fatal> {
         return Ok(());
     }
     // Errors in the words themselves are reported later, where they are read.
-    let templates = opts.words.iter().filter_map(|word| Template::parse(word.as_bytes(), &mut 0).ok());
+    let templates =
+        opts.words.iter().chain(&opts.check.check).filter_map(|word| Template::parse(word.as_bytes(), &mut 0).ok());
     let names = templates.flat_map(|template| template.names().map(str::to_owned).collect::<Vec<_>>());
     hosts::check_keys(hosts, &names.collect()).map_err(usage)
 }

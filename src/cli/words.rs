@@ -62,7 +62,7 @@ fn command_line(opts: &Opts, environment: &Environment<'_>) -> Option<Vec<OsStri
         None => ["-H".into(), hosts.join(" ").into()],
     });
     line.extend_from_slice(rest);
-    if rest.is_empty() {
+    if rest.is_empty() && opts.other.list.is_none() {
         line.push(if opts.program == Program::Pnuke { "PATTERN".into() } else { "COMMAND".into() });
     }
     Some(line)

@@ -11,7 +11,7 @@ use rustix::fs::CWD;
 use super::options::Opts;
 use super::skipped::skipped;
 use super::words::split_at_host;
-use crate::command::host_args::{self, ArgumentNames, HostArgsError, Unfilled};
+use crate::command::host_args::{self, ArgumentNames, Arguments, HostArgsError, Unfilled};
 use crate::command::{self, CommandLine, Shell, Wrapping};
 use crate::copy::rsync::{Direction, Rsync, RsyncError, Transfer};
 use crate::copy::sources::{Sources, SourcesError};
@@ -137,13 +137,28 @@ fn check_template(line: &CommandLine) -> Result<(), HostArgsError> {
     if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
 }
 
+/// A command before its values are known.
+enum Draft {
+    Literal(Vec<u8>),
+    Template(CommandLine),
+}
+
+impl Draft {
+    fn commands(self, arguments: &[Arguments]) -> Commands {
+        match self {
+            Draft::Literal(line) => Commands::All(line.into()),
+            Draft::Template(line) => Commands::Each(line, arguments.to_vec()),
+        }
+    }
+}
+
 impl Commands {
-    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments and `--template`, `%` is an
+    /// Reads the command, its check and the per-host arguments, and checks them for all hosts. Without arguments and `--template`, `%` is an
     /// ordinary character.
     ///
     /// # Errors
     /// The command cannot be sent, or arguments are wrong.
-    pub fn gather(opts: &Opts, hosts: &[HostSpec]) -> Result<Commands, CommandsError> {
+    pub fn gather(opts: &Opts, hosts: &[HostSpec]) -> Result<(Commands, Option<Commands>), CommandsError> {
         let shell = match &opts.command.shell {
             _ if opts.command.script.is_some() => Shell::Script,
             _ if opts.command.no_shell => Shell::None,
@@ -151,18 +166,60 @@ impl Commands {
             None => Shell::Login,
         };
         let (words, wrapping) = (&opts.words, Wrapping { shell });
+        // One text, whatever the words of the command are.
+        let check_wrapping = Wrapping { shell: opts.command.shell.clone().unwrap_or_default() };
+        let check_words = opts.check.check.as_ref().map(std::slice::from_ref);
         let (file, singles) = (opts.command.host_args.as_deref(), &opts.command.host_arg);
-        let has_values = file.is_some() || !singles.is_empty() || host_args::are_used(hosts, words);
-        if !has_values && !opts.command.template {
-            return Ok(Commands::All(command::literal(words, &wrapping)?.into()));
+        let has_values = file.is_some() || !singles.is_empty();
+        let is_template = |words: &[OsString]| has_values || opts.command.template || host_args::are_used(hosts, words);
+        let of_check = |words: &[OsString]| match is_template(words) {
+            true => CommandLine::with_places(words, check_wrapping.clone()).map(Draft::Template),
+            false => command::literal(words, &check_wrapping).map(Draft::Literal),
+        };
+        let line = match is_template(words) {
+            true => Draft::Template(CommandLine::with_places(words, wrapping)?),
+            false => Draft::Literal(command::literal(words, &wrapping)?),
+        };
+        let check = check_words.map(of_check).transpose().map_err(CommandsError::Check)?;
+        let both = match (&line, &check) {
+            (Draft::Template(line), Some(Draft::Template(check))) => Some(line.and(check)),
+            (Draft::Template(line), _) | (_, Some(Draft::Template(line))) => Some(line.clone()),
+            _ => None,
+        };
+        let arguments = match &both {
+            None => Vec::new(),
+            Some(both) => {
+                if !has_values
+                    && ![Some(&**words), check_words]
+                        .into_iter()
+                        .flatten()
+                        .any(|words| host_args::are_used(hosts, words))
+                {
+                    check_template(both)?;
+                }
+                let names = ArgumentNames { single: "--host-arg", column: "--host-column" };
+                host_args::gather(file, opts.command.host_column.as_deref(), singles, hosts, both, names)?
+            }
+        };
+        let check = check.map(|check| check.commands(&arguments));
+        Ok((line.commands(&arguments), check))
+    }
+
+    /// Reads the check of a program without per-host arguments of its own: the hosts file has some.
+    ///
+    /// # Errors
+    /// The check cannot be sent, or arguments are wrong.
+    pub fn of_check(opts: &Opts, hosts: &[HostSpec]) -> Result<Option<Commands>, CommandsError> {
+        let Some(words) = opts.check.check.as_ref().map(std::slice::from_ref) else { return Ok(None) };
+        let wrapping = Wrapping::default();
+        if !host_args::are_used(hosts, words) {
+            let literal = command::literal(words, &wrapping).map_err(CommandsError::Check)?;
+            return Ok(Some(Commands::All(literal.into())));
         }
-        let line = CommandLine::with_places(words, wrapping)?;
-        if !has_values {
-            check_template(&line)?;
-        }
+        let line = CommandLine::with_places(words, wrapping).map_err(CommandsError::Check)?;
         let names = ArgumentNames { single: "--host-arg", column: "--host-column" };
-        let arguments = host_args::gather(file, opts.command.host_column.as_deref(), singles, hosts, &line, names)?;
-        Ok(Commands::Each(line, arguments))
+        let arguments = host_args::gather(None, None, &[], hosts, &line, names)?;
+        Ok(Some(Commands::Each(line, arguments)))
     }
 
     /// Makes the `pkill -9` command. The login shell gets the words as they are, as in pssh 2.3.6.
@@ -329,7 +386,7 @@ mod tests {
         let hosts = gather(&[], &["web1 root@web2:2222 web3".to_owned()]).expect("good hosts");
         let opts = crate::cli::options::parse(crate::plan::program::Program::Pssh, [&["pssh"], args].concat())
             .expect("a good command line");
-        let commands = Commands::gather(&opts, &hosts).map_err(|error| error.to_string())?;
+        let (commands, _) = Commands::gather(&opts, &hosts).map_err(|error| error.to_string())?;
         let known =
             hosts.iter().map(|host| (host, host.user.as_deref().unwrap_or_default(), host.port.unwrap_or_default()));
         commands.lines(known).map_err(|error| error.to_string())

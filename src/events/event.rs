@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::check::{CheckFailure, CheckReport};
 use super::host_error::{HostError, HostKeyError};
 use super::recorded::Recorded;
 use crate::system::cancel::{Cancel, Reason};
@@ -32,6 +33,7 @@ impl Event {
             EventKind::Note(text) | EventKind::Warning(Notice::Missing(text)) => redact::redact_quotations(text),
             EventKind::Warning(Notice::KeyAdded { .. }) => {}
             EventKind::Paused { reason, .. } => redact::redact_quotations(reason),
+            EventKind::Checked(report) => report.redact(),
             EventKind::Finished { outcome, .. } => outcome.redact(),
             EventKind::Batch(_)
             | EventKind::Started
@@ -39,6 +41,7 @@ impl Event {
             | EventKind::Connected
             | EventKind::Output { .. }
             | EventKind::Resumed
+            | EventKind::Checking
             | EventKind::Copied(_) => {}
         }
         Event { job, at: Instant::now(), kind }
@@ -72,6 +75,10 @@ pub enum EventKind {
     },
     /// How far a copy has come; now and then.
     Copied(Progress),
+    /// The command has succeeded, and its check begins.
+    Checking,
+    /// The check is over.
+    Checked(Box<CheckReport>),
     /// A note for `-v`. May quote the remote side: sanitize it before printing.
     Note(String),
     /// A warning although the host was reached.
@@ -285,7 +292,7 @@ impl From<Phase> for HostStage {
 /// How a job ended. Every host of the list ends in exactly one of these.
 #[derive(Debug)]
 pub enum Outcome {
-    /// An exit status was received (RFC 4254 section 6.10). Only status 0 is success.
+    /// An exit status was received (RFC 4254 section 6.10). Only status 0 is success, unless it is [`Outcome::Judged`].
     Exited(u32),
     /// The login succeeded, and nothing was to run. Both times count from the beginning.
     Reached {
@@ -317,6 +324,16 @@ pub enum Outcome {
     },
     /// The inner outcome, after which the command was asked to stop, but did not confirm its end.
     Unstopped(Box<Outcome>),
+    /// The inner outcome, which the user's list of successes judges otherwise than usual: an accepted failure, or a refused
+    /// exit status 0.
+    Judged {
+        /// Whether it counts as success.
+        is_success: bool,
+        /// How the host ended.
+        outcome: Box<Outcome>,
+    },
+    /// The command succeeded, but the check after it did not pass.
+    CheckFailed(Box<CheckFailure>),
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
     /// How it ended in an earlier run, where that is all that is known.
@@ -338,9 +355,9 @@ impl From<HostError> for Outcome {
 /// The class of an outcome: the word that names it everywhere, and what it means for the exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// Exit status 0 was received.
+    /// Exit status 0 was received, or the host ended in another way that the user counts as success.
     Ok,
-    /// A non-zero exit status was received.
+    /// A non-zero exit status was received, or one that the user does not count as success.
     Exit,
     /// The command died by a signal.
     Signal,
@@ -362,6 +379,8 @@ pub enum Class {
     Ssh,
     /// The connection or channel ended without an exit status.
     Lost,
+    /// The check after the command did not pass.
+    Check,
     /// Files could not be copied.
     Copy,
     /// pssh itself failed.
@@ -370,7 +389,7 @@ pub enum Class {
 
 impl Class {
     /// All classes.
-    pub const ALL: [Class; 14] = [
+    pub const ALL: [Class; 15] = [
         Class::Ok,
         Class::Exit,
         Class::Signal,
@@ -383,6 +402,7 @@ impl Class {
         Class::Auth,
         Class::Ssh,
         Class::Lost,
+        Class::Check,
         Class::Copy,
         Class::Local,
     ];
@@ -407,6 +427,7 @@ impl Class {
             Class::Auth => "auth",
             Class::Ssh => "ssh",
             Class::Lost => "lost",
+            Class::Check => "check",
             Class::Copy => "copy",
             Class::Local => "local",
         }
@@ -423,7 +444,11 @@ impl Outcome {
     pub fn redact(&mut self) {
         match self {
             Outcome::Signaled { name } => redact::redact(name),
-            Outcome::Unstopped(outcome) => outcome.redact(),
+            Outcome::Unstopped(outcome) | Outcome::Judged { outcome, .. } => outcome.redact(),
+            Outcome::CheckFailed(failure) => {
+                failure.report.redact();
+                failure.command.redact();
+            }
             Outcome::Failed(error) => error.redact(),
             Outcome::Recorded(recorded) => recorded.redact(),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
@@ -439,8 +464,30 @@ impl Outcome {
             Outcome::TimedOut { .. } => Class::Timeout,
             Outcome::Cancelled { .. } => Class::Cancelled,
             Outcome::Unstopped(outcome) => outcome.class(),
+            Outcome::Judged { is_success: true, .. } => Class::Ok,
+            Outcome::Judged { is_success: false, outcome } => match outcome.class() {
+                Class::Ok => Class::Exit,
+                class => class,
+            },
+            Outcome::CheckFailed(_) => Class::Check,
             Outcome::Failed(error) => error.class(),
             Outcome::Recorded(recorded) => recorded.class,
+        }
+    }
+
+    /// Returns the outcome as it was before it was judged.
+    pub fn unjudged(&self) -> &Outcome {
+        match self {
+            Outcome::Judged { outcome, .. } => outcome,
+            outcome => outcome,
+        }
+    }
+
+    /// Returns the word for how the host ended. It differs from that of the class for an accepted failure.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Judged { is_success: true, outcome } => outcome.word(),
+            outcome => outcome.class().word(),
         }
     }
 
@@ -449,8 +496,10 @@ impl Outcome {
         match self {
             Outcome::Reached { .. } => Class::Ok.word().to_owned(),
             Outcome::Unstopped(outcome) => format!("{}, and may still be running", outcome.brief()),
+            Outcome::CheckFailed(failure) => format!("{}: {}", Class::Check.word(), failure.brief()),
             Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
             Outcome::Recorded(recorded) => recorded.brief.clone(),
+            Outcome::Judged { outcome, .. } if outcome.exit_status().is_none() => outcome.brief(),
             outcome => outcome.to_string(),
         }
     }
@@ -459,6 +508,8 @@ impl Outcome {
     pub fn reason(&self) -> String {
         match self {
             Outcome::Failed(error) => error.brief(),
+            Outcome::CheckFailed(failure) => failure.brief(),
+            Outcome::Judged { outcome, .. } if outcome.exit_status().is_none() => outcome.reason(),
             outcome => outcome.brief(),
         }
     }
@@ -486,6 +537,9 @@ impl Outcome {
     pub fn exit_status(&self) -> Option<u32> {
         match self {
             Outcome::Exited(status) => Some(*status),
+            Outcome::Judged { outcome, .. } => outcome.exit_status(),
+            Outcome::CheckFailed(failure) => failure.command.exit_status(),
+            Outcome::Recorded(recorded) => recorded.exit_status,
             _ => None,
         }
     }
@@ -494,6 +548,9 @@ impl Outcome {
     pub fn signal(&self) -> Option<&str> {
         match self {
             Outcome::Signaled { name } => Some(name),
+            Outcome::Judged { outcome, .. } => outcome.signal(),
+            Outcome::CheckFailed(failure) => failure.command.signal(),
+            Outcome::Recorded(recorded) => recorded.signal.as_deref(),
             _ => None,
         }
     }
@@ -532,17 +589,26 @@ impl fmt::Display for Outcome {
                 why.map_or(Ok(()), |why| why.fmt(f))
             }
             Outcome::Unstopped(outcome) => outcome.fmt(f),
+            Outcome::Judged { outcome, .. } => match outcome.exit_status() {
+                // Not "ok" if it is refused.
+                Some(status) => write!(f, "exit {status}"),
+                None => outcome.fmt(f),
+            },
+            Outcome::CheckFailed(failure) => write!(f, "{}: {failure}", Class::Check.word()),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
             Outcome::Recorded(recorded) => recorded.fmt(f),
         }
     }
 }
 
+/// What ssh(1) exits with if there is no exit status of the command ("EXIT STATUS").
+pub const NO_STATUS: u32 = 255;
+
 /// How many jobs ended in which class: the only source of the program's exit status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     counts: std::collections::BTreeMap<Class, usize>,
-    /// The largest exit status that was received.
+    /// The largest exit status that was received; 0 of a host that succeeded in any way, [`NO_STATUS`] of one that failed with 0.
     largest: Option<u32>,
 }
 
@@ -555,12 +621,15 @@ impl Tally {
     /// Counts one more job, with its exit status.
     pub fn add_outcome(&mut self, outcome: &Outcome) {
         self.add(outcome.class());
-        if let Outcome::Exited(status) = outcome {
-            self.largest = self.largest.max(Some(*status));
-        }
+        let status = match outcome.class() {
+            Class::Ok => Some(0),
+            Class::Exit => outcome.exit_status().map(|status| if status == 0 { NO_STATUS } else { status }),
+            _ => None,
+        };
+        self.largest = self.largest.max(status);
     }
 
-    /// Returns the largest exit status received, if any.
+    /// Returns the largest exit status of hosts that have one, if any.
     pub fn largest_status(&self) -> Option<u32> {
         self.largest
     }

@@ -1,5 +1,6 @@
 //! What happens to a host and how it ends: events, outcomes, errors, the exit status.
 
+pub mod check;
 pub mod event;
 pub mod exit_status;
 pub mod host_error;

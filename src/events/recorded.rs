@@ -18,6 +18,10 @@ pub struct Recorded {
     pub error: Option<String>,
     /// What would have helped.
     pub hint: Option<String>,
+    /// The exit status of the command, if one was received.
+    pub exit_status: Option<u32>,
+    /// The signal that killed the command.
+    pub signal: Option<String>,
     /// The part of the job whose deadline passed.
     pub phase: Option<Phase>,
     /// Whether the host was not reached.

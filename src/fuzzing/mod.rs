@@ -24,7 +24,7 @@ use crate::copy::sftp::packets::Request;
 use crate::hosts::host_config::HostConfig;
 use crate::hosts::nodeset::{self, Names};
 use crate::hosts::proxy::Proxy;
-use crate::hosts::{self, Definitions, Groups, HostSpec, Lists, Origin};
+use crate::hosts::{self, Definitions, Groups, HostSpec, Lists, Origin, Source};
 use crate::output::control_sequences;
 use crate::ssh;
 use crate::ssh::host_keys::known_hosts::KnownHosts;
@@ -238,8 +238,8 @@ pub fn config_toml(text: &[u8]) -> Verdict {
     let shown = |bad: Vec<hosts::BadEntry>| hosts::Bad(&bad).to_string();
     let config = user_config::parse(Path::new("config.toml"), text).map_err(shown)?;
     let all: Vec<String> = config.groups.groups.keys().map(|name| format!("@{name}")).collect();
-    // Not the user's command.
-    let definitions = Definitions { command: None, ..config.groups };
+    // Not the user's commands.
+    let definitions = Definitions { unnamed: Source::default(), sources: Default::default(), ..config.groups };
     let lists = Lists { nodes: &all, ..Lists::default() };
     lists.read(&mut Groups::new(definitions)).map(drop).map_err(|error| error.to_string())
 }

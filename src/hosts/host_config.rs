@@ -20,7 +20,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::nodeset::Names;
-use super::options::{self, HostOptions, Refused, ValuePlace};
+use super::options::{self, Distrust, HostOptions, Refused, ValuePlace};
 use super::toml_file::{self, TomlFile, in_order};
 use crate::hosts::{self, Bad, BadEntry, HostSpec, Origin};
 use crate::system::files::bounded;
@@ -231,7 +231,7 @@ impl<'a> HostConfigReader<'a> {
             let place = ValuePlace {
                 origin: self.file.origin(key.span().start),
                 directory: self.directory,
-                untrusted: self.untrusted.as_ref(),
+                untrusted: self.untrusted.as_ref().map(Distrust::File),
             };
             let is_set = options.set(key.get_ref(), &toml_file::value(value.get_ref()), &place);
             bad.push(match (is_set, value.get_ref()) {

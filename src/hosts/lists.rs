@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::hosts_file::{Basis, Found};
+use super::options::Distrust;
 use super::selection::Filter;
 use super::{Groups, HostSpec, HostsError, Likeness, Origin, likeness, read};
 use crate::text::fnmatch::fnmatch;
@@ -58,7 +59,7 @@ impl Lists<'_> {
         let (names, mut found) = (self.names, Found::new(groups));
         for path in self.files {
             let contents = read(path).map_err(|error| unread(path, error))?;
-            let basis = Basis { untrusted: contents.untrusted.as_ref(), ..Basis::of(path) };
+            let basis = Basis { untrusted: contents.untrusted.as_ref().map(Distrust::File), ..Basis::of(path) };
             found.add_file(path, basis, &contents.bytes);
         }
         let in_files = found.hosts.len();

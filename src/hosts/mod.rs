@@ -6,6 +6,7 @@ pub mod file_names;
 mod groups;
 pub mod host_config;
 mod hosts_file;
+mod inventory;
 mod likeness;
 mod line;
 mod lists;
@@ -17,6 +18,7 @@ mod problem;
 pub mod proxy;
 pub(crate) mod selection;
 pub mod toml_file;
+mod written;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -28,16 +30,18 @@ use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::reason;
 use crate::text::suggest::did_you_mean;
 pub use entry::{Parts, check_login, check_name, is_ipv6, parse_entry, parse_port};
-pub use groups::{Definitions, Groups, check_command, check_group};
+pub use groups::{Definitions, Groups, check_group, check_reference, check_source};
 #[cfg(any(test, fuzzing))]
 pub(crate) use hosts_file::of_text;
 pub use hosts_file::{directory_of, lines, read};
+pub use inventory::{Source, check_command};
 pub use likeness::{Likeness, differ_in_digits, likeness, share_a_domain};
 use line::ARGUMENT;
 pub use lists::{ListNames, Lists};
 pub use origin::{Bad, BadEntry, Origin};
 pub use other_formats::{HOST_COLUMNS, OtherFormat};
 pub use problem::{Advice, Problem};
+pub use written::folded;
 
 /// One host as the user wrote it: `[user@]host[:port]`, and what else is said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,25 +96,6 @@ impl HostSpec {
         line::put("alias", alias, &mut written);
         (self.options, self.written) = (Arc::new(options), written.into());
         Ok(self)
-    }
-
-    /// Formats the host as a line of a hosts file with the same meaning.
-    pub fn line(&self) -> String {
-        // A user name may contain characters that would end the entry.
-        let ends_entry = |c: char| c.is_whitespace() || c == '#';
-        let mut line = match &self.user {
-            Some(user) if user.contains(ends_entry) => {
-                let mut line = HostSpec { user: None, ..self.clone() }.to_string();
-                line::put("user", user, &mut line);
-                line
-            }
-            _ => self.to_string(),
-        };
-        if !self.written.is_empty() {
-            line.push(' ');
-            line.push_str(&self.written);
-        }
-        line
     }
 
     /// Adds options from elsewhere; its own win.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::history::History;
 use super::record::{End, Fields, Output, Record, Sent};
+use crate::events::check::CheckReport;
 use crate::events::event::{Agreed, Class, Event, EventKind, Milestones, Notice, Outcome, Phase};
 use crate::events::host_error::HostError;
 use crate::events::recorded::Recorded;
@@ -89,6 +90,7 @@ fn events_of(end: &End, clock: &Clock) -> Vec<(Duration, EventKind)> {
     let at = fields.maybe_time("time").unwrap_or_default();
     let warning = fields.maybe_text("warning").map(str::to_owned);
     events.extend(warning.map(|text| (at, EventKind::Warning(Notice::Missing(text)))));
+    events.extend(check(fields).map(|check| (at, EventKind::Checked(Box::new(check)))));
     let attempts =
         fields.maybe_number("attempts").and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or_default();
     events.push((at, EventKind::Finished { outcome: outcome(end), attempts }));
@@ -167,7 +169,7 @@ fn outcome(end: &End) -> Outcome {
     let status = fields.maybe_number("exit_status").and_then(|status| u32::try_from(status).ok());
     let outcome = match (end.class, status, fields.maybe_text("signal")) {
         (Class::Ok, Some(0), _) => Outcome::Exited(0),
-        (Class::Exit, Some(status @ 1..), _) => Outcome::Exited(status),
+        (Class::Exit, Some(status), _) => Outcome::Exited(status),
         (Class::Signal, _, Some(name)) => Outcome::Signaled { name: name.to_owned() },
         (class, ..) => {
             let message = text("message").unwrap_or_default();
@@ -178,12 +180,36 @@ fn outcome(end: &End) -> Outcome {
                 error: text("error"),
                 // The hint of a command that may still run comes from that.
                 hint: text("hint").filter(|_| !end.may_still_run),
+                exit_status: status,
+                signal: text("signal"),
                 phase: fields.maybe_text("phase").and_then(phase),
                 is_unreached: end.is_unreached,
             }))
         }
     };
-    if end.may_still_run { Outcome::Unstopped(Box::new(outcome)) } else { outcome }
+    let outcome = if end.may_still_run { Outcome::Unstopped(Box::new(outcome)) } else { outcome };
+    // The user's list of successes judged it otherwise than usual.
+    if (outcome.class() == Class::Ok) == end.is_success {
+        return outcome;
+    }
+    Outcome::Judged { is_success: end.is_success, outcome: Box::new(outcome) }
+}
+
+/// Returns how the check after the command went, if there was one.
+fn check(fields: &Fields) -> Option<CheckReport> {
+    let check = fields.object("check")?;
+    let text = |name: &str| check.maybe_text(name).map(str::to_owned);
+    let number = |name: &str| check.maybe_number(name).and_then(|number| u32::try_from(number).ok());
+    let message = text("message").unwrap_or_default();
+    Some(CheckReport {
+        tries: number("tries").unwrap_or_default(),
+        is_passed: check.is("passed"),
+        exit_status: number("exit_status"),
+        signal: text("signal"),
+        brief: message.clone(),
+        message,
+        output: text("output").unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]

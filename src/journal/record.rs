@@ -173,8 +173,13 @@ impl Fields {
         Duration::try_from_secs_f64(seconds).ok()
     }
 
+    /// Returns the fields of an object, if there is one.
+    pub fn object(&self, name: &str) -> Option<Fields> {
+        self.0.get(name).and_then(Value::as_object).cloned().map(Fields)
+    }
+
     /// Whether it is true.
-    fn is(&self, name: &str) -> bool {
+    pub fn is(&self, name: &str) -> bool {
         self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
     }
 
@@ -237,7 +242,7 @@ impl Record {
                     may_still_run: fields.flag("may_still_run")?,
                     was_sent: fields.flag("sent")?,
                     is_unreached: fields.flag("unreached")?,
-                    is_success: class == Some(Class::Ok) || fields.is("success"),
+                    is_success: fields.flag("success")?,
                     started: fields.maybe_time("started"),
                     connected: fields.maybe_time("connected"),
                     fields,
@@ -420,6 +425,7 @@ pub mod testing {
             .text("time", "2026-11-23T16:40:02.000000Z")
             .number("index", index)
             .text("outcome", outcome)
+            .flag("success", outcome == "ok")
             .maybe_number("exit_status", exit)
             .number("attempts", 1)
             .flag("may_still_run", may_still_run)

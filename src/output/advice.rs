@@ -49,8 +49,21 @@ impl Outcome {
             Outcome::Failed(error) => error.hint(program),
             Outcome::Recorded(recorded) => recorded.hint.clone(),
             Outcome::Exited(status) => program.meaning(*status),
-            Outcome::Unstopped(_) => {
+            Outcome::Judged { is_success: true, .. } => None,
+            Outcome::Judged { outcome, .. } if outcome.exit_status() == Some(0) => {
+                Some("0 is not in the list of --success, which replaces its default, 0".to_owned())
+            }
+            Outcome::Judged { outcome, .. } => outcome.hint(program),
+            Outcome::CheckFailed(failure) => {
                 let task = program.task();
+                Some(if failure.is_final {
+                    format!("{task} succeeded; a password that may have been refused is not sent again, as that could lock the account")
+                } else {
+                    format!("{task} succeeded; a longer --check-timeout gives the check more time")
+                })
+            }
+            Outcome::Unstopped(outcome) => {
+                let task = if outcome.class() == Class::Check { "the check" } else { program.task() };
                 Some(format!("{task} was asked to stop, but it may still be running there"))
             }
             Outcome::TimedOut { phase: Phase::Connect, .. } => Some(

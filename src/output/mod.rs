@@ -175,6 +175,10 @@ fn add_format(
         Endings::Failures => StatusLines::without_lines(jobs.len(), style),
         Endings::Headers | Endings::Own => StatusLines::new(user, style),
     };
+    let tells_failures = matches!(settings.format, Format::Lines | Format::Inline | Format::Status | Format::Gather);
+    if tells_failures && !settings.is_quiet {
+        reports.push(Box::new(Batches::new(jobs)));
+    }
     match settings.format {
         Format::Lines => {
             let prefixes = Prefixes::new(&settings.prefix, settings.is_aligned, jobs, style);
@@ -214,10 +218,6 @@ fn add_format(
     }
     if settings.format == Format::Gather {
         reports.push(Box::new(Outcomes::without_lines(jobs.len(), style)));
-    }
-    let tells_failures = matches!(settings.format, Format::Lines | Format::Inline | Format::Status | Format::Gather);
-    if tells_failures && !settings.is_quiet {
-        reports.push(Box::new(Batches::new(jobs)));
     }
     if tells_failures || settings.format == Format::None && settings.is_quiet {
         reports.push(Box::new(FailureReport::new(jobs)));

@@ -42,6 +42,8 @@ pub struct Job {
     pub proxy: Option<Proxy>,
     /// The exec request; empty if files are copied.
     pub request: ExecRequest,
+    /// The exec request of the check after it, if there is one.
+    pub check: Option<ExecRequest>,
 }
 
 impl Job {
@@ -58,6 +60,7 @@ impl Job {
             is_verbose: false,
             proxy: None,
             request: ExecRequest::default(),
+            check: None,
             spec,
         }
     }
@@ -76,6 +79,7 @@ impl Job {
             is_verbose: host.is_verbose,
             proxy: host.proxy.clone(),
             request,
+            check: None,
         }
     }
 }
@@ -107,6 +111,9 @@ pub enum CommandsError {
     /// The command is wrong for all hosts.
     #[error(transparent)]
     All(#[from] CommandError),
+    /// The check is wrong for all hosts.
+    #[error("the check: {0}")]
+    Check(CommandError),
     /// The per-host arguments are wrong.
     #[error(transparent)]
     Arguments(#[from] HostArgsError),

@@ -11,6 +11,7 @@ use super::portion::Portion;
 use super::program::Program;
 use super::retry::RetryPolicy;
 use super::rolling::Rolling;
+use super::success::Success;
 use crate::command::sudo::Sudo;
 use crate::copy::Protocol;
 use crate::hosts::options::HostKeyCheck;
@@ -134,6 +135,8 @@ pub struct Settings {
     pub sudo: Option<Sudo>,
     /// The source of sudo's password; without it the user is asked when a host needs it.
     pub sudo_password: Option<Source>,
+    /// How a command may end to count as a success.
+    pub success: Success,
     /// Whether jobs are verbose.
     pub verbose: bool,
     /// The names of the settings in messages.
@@ -335,6 +338,7 @@ impl Settings {
             send_input: false,
             sudo: None,
             sudo_password: None,
+            success: Success::default(),
             verbose: false,
             names: SettingNames::default(),
         }

@@ -14,6 +14,7 @@ use super::runner::Runner;
 use crate::events::event::Event;
 use crate::hosts::HostSpec;
 use crate::journal::writer::Writer;
+use crate::plan::check::Check;
 use crate::plan::error::Unprepared;
 use crate::plan::failure_limit::{FailureCount, Limits};
 use crate::plan::job::Job;
@@ -74,10 +75,11 @@ impl Engine {
         mut settings: Settings,
         specs: Vec<HostSpec>,
         work: Work,
+        check: Option<Check>,
         cancel: &Cancel,
     ) -> Result<Engine, Unprepared> {
         settings.pool_size = settings.pool_size.min(specs.len()).max(1);
-        let (runner, jobs) = bounded::under(cancel, || Runner::new(settings.clone(), specs, work, cancel))?;
+        let (runner, jobs) = bounded::under(cancel, || Runner::new(settings.clone(), specs, work, check, cancel))?;
         let runner = Arc::new(runner);
         Ok(Engine { runner, jobs: jobs.into(), settings, cancel: cancel.clone() })
     }

@@ -1,6 +1,7 @@
 //! Executes the plan: queue, threads, attempts.
 
 mod batches;
+mod check;
 pub mod earlier;
 pub mod engine;
 mod gate;

@@ -6,21 +6,24 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::command;
+use crate::command::host_args::HostArgsError;
 use crate::command::input::Inputs;
-use crate::command::sudo::Tokens;
+use crate::command::sudo::{Form, Sudo, Tokens};
 use crate::copy::rsync;
-use crate::events::event::{Event, EventKind, HostStage, Milestones, Outcome};
+use crate::events::event::{Class, Event, EventKind, HostStage, Milestones, Outcome};
 use crate::events::host_error::HostError;
 use crate::events::interruption::Stages;
 use crate::hosts::HostSpec;
 use crate::hosts::proxy::Proxy;
+use crate::plan::check::{Check, CheckTimes};
 use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
-use crate::plan::exec_request::{self, Terms};
+use crate::plan::exec_request::{self, ExecRequest, Terms};
 use crate::plan::explain::Explained;
 use crate::plan::job::{self, Job};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
+use crate::run::check::Checking;
 use crate::run::gate::Gate;
 use crate::run::pool::AttemptResult;
 use crate::run::queue::{Route, Task};
@@ -46,6 +49,7 @@ pub struct Runner {
     hosts: Vec<Destination>,
     jump_hosts: JumpHosts,
     work: Work,
+    check: Option<CheckTimes>,
     pub(super) sudo_password: Arc<SudoPassword>,
     /// How far each host is.
     stages: Stages,
@@ -53,15 +57,37 @@ pub struct Runner {
 }
 
 /// The path of a session's connection: dropped after the session.
-enum Path {
+pub(super) enum Path {
     Direct,
     Through(Through),
     Command(ProxyCommand),
 }
 
+/// A connection to a host.
+pub(super) struct Line {
+    /// The session, until it has ended.
+    pub session: Option<Session>,
+    /// Its path.
+    pub path: Path,
+}
+
+impl Line {
+    /// Returns the outcome of `host` if it has shown another key than the checked one.
+    fn replaced_key(&self, host: &Destination) -> Option<Outcome> {
+        self.session.as_ref().and_then(|session| session.replaced_key(host))
+    }
+
+    /// Ends the session; returns the outcome of `host` if it has shown another key than the checked one.
+    pub fn close(&mut self, host: &Destination) -> Option<Outcome> {
+        let session = self.session.take()?;
+        session.disconnect();
+        session.replaced_key(host)
+    }
+}
+
 impl Path {
     /// Refines a failure by the state of the path.
-    fn explain(&mut self, outcome: Outcome) -> Outcome {
+    pub(super) fn explain(&mut self, outcome: Outcome) -> Outcome {
         match self {
             Path::Direct => outcome,
             Path::Through(through) => through.explain(outcome),
@@ -81,6 +107,7 @@ impl Runner {
         settings: Settings,
         specs: Vec<HostSpec>,
         work: Work,
+        check: Option<Check>,
         cancel: &Cancel,
     ) -> Result<(Runner, Vec<Job>), Unprepared> {
         let settings = Arc::new(settings);
@@ -107,12 +134,16 @@ impl Runner {
                 let known = specs.iter().zip(&hosts).map(|(spec, host)| (spec, &*host.user, host.port));
                 let lines = commands.lines(known)?;
                 let input_taken = !matches!(inputs, Inputs::Nothing);
-                let terms = Terms { sudo: settings.sudo.as_ref(), input_taken };
+                let terms = Terms { sudo: settings.sudo.as_ref(), input_taken, what: "the command" };
                 exec_request::requests(&specs, &lines, commands.script(), terms)?
             }
             Work::Ping | Work::Copy(_) | Work::Rsync(_) => Vec::new(),
         };
-        let jobs = job::make(specs, &hosts, requests);
+        let checks = check.as_ref().map(|check| checks(check, settings.sudo.as_ref(), &specs, &hosts)).transpose()?;
+        let mut jobs = job::make(specs, &hosts, requests);
+        for (job, check) in jobs.iter_mut().zip(checks.into_iter().flatten()) {
+            job.check = Some(check);
+        }
         let destinations = Arc::new(destinations);
         let jump_hosts = JumpHosts::new(Plan {
             host_of: {
@@ -124,7 +155,8 @@ impl Runner {
             cancel: cancel.clone(),
         });
         let stages = Stages::new(hosts.len());
-        Ok((Runner { settings, destinations, hosts, jump_hosts, work, sudo_password, stages, terminal }, jobs))
+        let check = check.map(|check| check.times);
+        Ok((Runner { settings, destinations, hosts, jump_hosts, work, check, sudo_password, stages, terminal }, jobs))
     }
 
     /// Returns what would be sent for the command of `job`, or copied, with zeros for random parts. The wrappers of sudo and
@@ -143,6 +175,21 @@ impl Runner {
             }
             (Work::Commands { .. }, None) => Arc::clone(&job.request.line),
         }
+    }
+
+    /// Returns what would be sent for the check of `job`, if there is one, as in [`Runner::as_sent`].
+    pub fn check_as_sent(&self, job: &Job) -> Option<Arc<[u8]>> {
+        let line = &job.check.as_ref()?.line;
+        Some(match &self.settings.sudo {
+            None => Arc::clone(line),
+            Some(sudo) if !job.is_verbose => [&sudo.plain(), &b" "[..], line].concat().into(),
+            Some(sudo) => sudo.wrap(line, Form::Text, &Tokens::sample()).into(),
+        })
+    }
+
+    /// Whether commands are run, rather than files copied.
+    pub(super) fn runs_commands(&self) -> bool {
+        matches!(self.work, Work::Commands { .. })
     }
 
     /// Returns the file descriptors that the work itself needs.
@@ -241,20 +288,27 @@ impl Runner {
             Work::Copy(copy) => work.copy(&mut session, copy, &mut watch, &mut note),
             Work::Rsync(rsync) => Ok(work.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
-        session.disconnect();
-        let replaced = session.replaced_key(host);
-        drop(session);
-        match (outcome, replaced) {
-            (Ok(_), Some(replaced)) => AttemptResult::Ended(replaced),
-            (Err(_), Some(replaced)) => AttemptResult::NotSent(replaced),
-            (Ok(outcome), None) if outcome.is_dropped() => AttemptResult::NotSent(path.explain(outcome)),
-            (Ok(outcome), None) => AttemptResult::Ended(path.explain(outcome)),
-            (Err(outcome), None) => AttemptResult::NotSent(outcome),
-        }
+        // A check goes on with a session whose command has ended by itself.
+        let goes_on = self.check.is_some() && matches!(outcome, Ok(Outcome::Exited(_) | Outcome::Signaled { .. }));
+        let mut line = Line { session: Some(session), path };
+        let replaced = if goes_on { line.replaced_key(host) } else { line.close(host) };
+        let outcome = match (outcome, replaced) {
+            (Ok(_), Some(replaced)) => return AttemptResult::Ended(replaced),
+            (Err(_), Some(replaced)) => return AttemptResult::NotSent(replaced),
+            (Ok(outcome), None) if outcome.is_dropped() => return AttemptResult::NotSent(line.path.explain(outcome)),
+            (Ok(outcome), None) => self.settings.success.judge(line.path.explain(outcome)),
+            (Err(outcome), None) => return AttemptResult::NotSent(outcome),
+        };
+        AttemptResult::Ended(match (self.check, &job.check) {
+            (Some(times), Some(request)) if outcome.class() == Class::Ok => {
+                Checking { work: &work, task, request, times, cancel: &gate.cancel }.run(line, outcome, &mut note)
+            }
+            _ => line.close(host).unwrap_or(outcome),
+        })
     }
 
     /// Opens an authenticated session with `host`; also returns its path, even without a session.
-    fn connect(
+    pub(super) fn connect(
         &self,
         job: &Job,
         task: &Task,
@@ -306,6 +360,23 @@ impl Runner {
             }
         }
     }
+}
+
+/// Returns the check of each host as it is sent.
+fn checks(
+    check: &Check,
+    sudo: Option<&Sudo>,
+    specs: &[HostSpec],
+    hosts: &[Destination],
+) -> Result<Vec<ExecRequest>, Unprepared> {
+    let known = specs.iter().zip(hosts).map(|(spec, host)| (spec, &*host.user, host.port));
+    let lines = check.commands.lines(known).map_err(|error| match error {
+        HostArgsError::Commands(problems) => HostArgsError::Commands(
+            problems.into_iter().map(|(host, error)| (format!("{host}, the check"), error)).collect(),
+        ),
+        error => error,
+    })?;
+    Ok(exec_request::requests(specs, &lines, None, Terms { sudo, input_taken: false, what: "the check" })?)
 }
 
 /// Returns the outcome of a host with login only.

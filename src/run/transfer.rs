@@ -70,6 +70,8 @@ fn has_no_program(channel: &Outcome) -> bool {
         | Outcome::TimedOut { .. }
         | Outcome::Cancelled { .. }
         | Outcome::Unstopped(_)
+        | Outcome::Judged { .. }
+        | Outcome::CheckFailed(_)
         | Outcome::Recorded(_) => false,
     }
 }

@@ -46,7 +46,7 @@ impl fmt::Display for Reason {
             Reason::TooManyUnreached(1) => f.write_str(", since a host was not reached"),
             Reason::TooManyUnreached(count) => write!(f, ", since {count} hosts were not reached"),
             Reason::JournalFailed => f.write_str(", since the journal cannot be written"),
-            Reason::Declined => f.write_str(", since its batch was declined"),
+            Reason::Declined => f.write_str(", since a batch was declined"),
             Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program => Ok(()),
         }
     }

@@ -47,19 +47,30 @@ const EXEMPT: [(&str, &[&str]); 4] = [
             "verbose",
         ],
     ),
-    ("they are about the program itself", &["dry-run", "explain", "generate", "help", "version"]),
+    ("they are about the program itself", &["dry-run", "explain", "list", "generate", "help", "version"]),
     ("there is one only with --host-args, whose line is there", &["host-column"]),
 ];
 
 /// The options that do: what is given, and the line. The other options are given alone or with a path, and have a line of
 /// their own name.
-const SHOWN: [(&str, &[&str], &str); 39] = [
+const SHOWN: [(&str, &[&str], &str); 50] = [
     ("user", &["-l", "ann"], "user ann\t# -l"),
     ("par", &["-p", "3"], "par 3\t# --par"),
     ("timeout", &["-t", "1m"], "timeout 60\t# --timeout"),
     ("channel-timeout", &["--channel-timeout", "7"], "channel-timeout 7\t# --channel-timeout"),
     ("total-timeout", &["--total-timeout", "2h"], "total-timeout 7200\t# --total-timeout"),
     ("stop-on-errors", &["--stop-on-errors=5%"], "stop-on-errors 5%\t# --stop-on-errors"),
+    ("batch", &["--batch", "1,10%"], "batch 1,10%\t# --batch"),
+    ("pause", &["--batch", "1", "--pause", "5m"], "pause 5m\t# --pause"),
+    ("confirm", &["--batch", "1", "--confirm"], "confirm first\t# --confirm"),
+    ("order", &["--order", "shuffle:7"], "order shuffle:7\t# --order"),
+    ("stop-on-unreached", &["--stop-on-unreached", "5%"], "stop-on-unreached 5%\t# --stop-on-unreached"),
+    ("connect-par", &["--connect-par", "2"], "connect-par 2\t# --connect-par"),
+    ("rate", &["--rate", "0.5/s"], "rate 0.5/s\t# --rate"),
+    ("success", &["--success", "0"], "success 0\t# --success"),
+    ("check", &["--check", "test -e x"], "check test -e x\t# --check"),
+    ("check-timeout", &["--check", "x", "--check-timeout", "5m"], "check-timeout 5m\t# --check-timeout"),
+    ("check-interval", &["--check", "x", "--check-interval", "3"], "check-interval 3\t# --check-interval"),
     ("host-args", &["--host-args", "FILE"], "host-args FILE\t# --host-args"),
     ("host-arg", &["--host-arg", "h:a=secret"], "host-arg h:a=***\t# --host-arg"),
     ("shell", &["--shell", "bash -c"], "shell bash -c\t# --shell"),

@@ -154,7 +154,7 @@ const OTHER_OPTIONS: [(&str, &str); 25] = [
     ("copy/rsync", "no data within rsync's --timeout"),
     ("copy/sftp/testing", "-d"),
     ("copy/sftp/testing", "-u"),
-    ("hosts/groups", "-c"),
+    ("hosts/inventory", "-c"),
     ("hosts/hosts_file", "iconv -f UTF-16 -t UTF-8"),
     ("hosts/other_formats", "ansible all -i {name}"),
     ("hosts/other_formats", "tail -n"),

@@ -48,6 +48,8 @@ mod algorithms;
 mod auth;
 /// Certificates and encrypted keys.
 mod certificates;
+/// Checks after commands.
+mod check;
 /// The logs of CI systems.
 mod ci;
 /// The command line, the lists of hosts, and what is refused before anything connects.
@@ -103,6 +105,8 @@ mod identities;
 mod input;
 /// Ctrl-C, and its messages.
 mod interrupted;
+/// Sources of hosts, and the scripts that show some.
+mod inventory;
 /// What a run records, and runs that continue another one.
 mod journal;
 /// Runs that are killed, and what continues them.
@@ -116,6 +120,8 @@ mod layout;
 /// Runs that are stopped: after a time, or once hosts have failed.
 mod limits;
 /// Files here that are written to.
+/// The hosts of a run, printed.
+mod listed;
 mod local_files;
 mod logins;
 /// The messages of errors and slips, word for word.
@@ -155,6 +161,8 @@ mod reports;
 mod requests;
 /// Hosts that are tried again.
 mod retries;
+/// Rolling runs: batches, budgets, orders, pace.
+mod rolling;
 /// rsync over channels, without SSH.
 mod rsync;
 /// What a run prints, and how it ends.
@@ -181,6 +189,8 @@ mod stopped;
 mod stopping;
 /// Data without a reader.
 mod streams;
+/// Which ends count as success.
+mod success;
 /// Commands as another user.
 mod sudo;
 /// Output on a terminal: colours, the status line, and what remote bytes may not do to it.

@@ -7,18 +7,21 @@ pub type Section = (&'static str, Vec<&'static str>);
 
 const LISTS: &[&str] = &[
     "A hosts file has one [user@]host[:port] [user] [key=value]... per line; # starts a comment. Names can be ranges, \
-             web[01-20], or groups, @web. An IPv6 address needs brackets only before a port. A host that is listed twice runs twice.",
+             web[01-20], groups, @web, or groups of a source, @ec2:web, see pssh-config(5). An IPv6 address needs brackets only before a port. A host that is listed twice runs twice.",
     "A --host-config file sets the same in TOML: [host.\"web[01-20]\"], with the keys user, port, address, alias, identity, \
              password-file, proxy, proxy-command, connect-timeout, timeout, channel-timeout, num-retries, retry-delay, \
              host-key-check, known-hosts, agent and no-agent. If several tables match a host, the first one with a key sets \
              it. An entry in the list overrides --host-config, which overrides the command line, the environment and ssh_config(5).",
 ];
 
-const OUTCOMES: &[&str] = &["Every host of the list ends with exactly one of these outcomes. Only ok is success."];
+const OUTCOMES: &[&str] = &[
+    "Every host of the list ends with exactly one of these outcomes. Only ok is success, unless --success says otherwise: a host that it \
+     accepts keeps its outcome, and counts as ok in the exit status and in all reports.",
+];
 
 const OUTCOMES_OF_COMMANDS: &[&str] = &[
     "ok\texit status 0 was received",
-    "exit N\tanother exit status was received, also 255",
+    "exit N\tanother exit status was received, also 255; or 0, if it is not in the list of --success",
     "signal NAME\ta signal killed the command",
     "timeout PHASE\tno answer in time: connect, auth, command, silence",
     "cancelled\tthe host was stopped, or never started",

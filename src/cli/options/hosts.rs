@@ -80,9 +80,9 @@ pub struct RunOpts {
           value_parser = pool_size)]
     pub par: Option<usize>,
 
-    /// Stop a command after TIME, such as 90 or 1m30s [default: no limit]
+    /// Stop a command after TIME [default: no limit]
     ///
-    /// 0 means no limit.
+    /// TIME is in seconds, or has units: 1m30s, 2h. 0 means no limit.
     #[arg(short = 't', long = "timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
 
@@ -99,6 +99,9 @@ pub struct RunOpts {
     pub total_timeout: Option<Duration>,
 
     /// Stop the run once N hosts, or N%, have failed [without =N: 1]
+    ///
+    /// N:now also stops running hosts, N:wait lets them end: nothing more is started, and no command is sent to a host that is still being
+    /// connected to. The default is now, and with --batch 1:wait. none never stops the run.
     #[arg(long = "stop-on-errors", value_name = "N", help_heading = "Running", num_args = 0..=1, require_equals = true,
           default_missing_value = "1", value_parser = StopOnErrors::parse)]
     pub stop_on_errors: Option<StopOnErrors>,

@@ -2,6 +2,7 @@
 //! texts only.
 
 mod abbreviations;
+mod check;
 mod command;
 mod connection;
 mod copy;
@@ -16,12 +17,13 @@ mod rolling;
 mod slips;
 
 pub use self::connection::ConnectionOpts;
+pub use check::CheckOpts;
 pub use command::{CommandOpts, SudoOpts};
 pub use copy::{CopyOpts, RsyncOpts};
 pub use extra::ExtraOpts;
 pub use hosts::{HostOpts, RunOpts, pool_size};
 pub use journal::{JournalOpts, ResumeOpt};
-pub use other::OtherOpts;
+pub use other::{ListFormat, OtherOpts};
 pub use output::{ShowOpts, StreamOpts};
 pub use reports::ReportOpts;
 pub use rolling::RollingOpts;
@@ -50,6 +52,8 @@ pub struct Opts {
     pub running: RunOpts,
     /// Options of rolling runs.
     pub rolling: RollingOpts,
+    /// Options that decide whether a host has succeeded.
+    pub check: CheckOpts,
     /// Options of sudo.
     pub sudo: SudoOpts,
     /// Options of the command.

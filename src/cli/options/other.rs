@@ -1,6 +1,6 @@
 //! Options of the program itself.
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 
 use crate::cli::generate::Artefact;
 
@@ -23,8 +23,15 @@ pub struct OtherOpts {
     #[arg(long = "explain", help_heading = "Other")]
     pub explain: bool,
 
+    /// Print the hosts
+    ///
+    /// `lines` prints a host per line, as -h reads them; `folded` one list, as -w does. Nothing is connected to, and no command is needed.
+    #[arg(long = "list", value_name = "FORMAT", help_heading = "Other", value_enum, num_args = 0..=1, require_equals = true,
+          default_missing_value = "lines", conflicts_with_all = ["dry_run", "explain"])]
+    pub list: Option<ListFormat>,
+
     /// Print the manual page or shell completions
-    #[arg(long = "generate", value_name = "WHAT", help_heading = "Other", value_enum)]
+    #[arg(long = "generate", hide_short_help = true, value_name = "WHAT", help_heading = "Other", value_enum)]
     pub generate: Option<Artefact>,
 
     /// Print this help
@@ -34,4 +41,13 @@ pub struct OtherOpts {
     /// Print the version
     #[arg(short = 'V', long = "version", help_heading = "Other", action = ArgAction::Version)]
     pub version: Option<bool>,
+}
+
+/// How `--list` prints the hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// As a hosts file.
+    Lines,
+    /// As a list of -w.
+    Folded,
 }

@@ -35,7 +35,9 @@ pub struct ReportOpts {
     #[arg(long = "junit", help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub junit: Option<PathBuf>,
 
-    /// Append a Markdown summary to FILE [without =FILE: $GITHUB_STEP_SUMMARY]
+    /// Append a Markdown summary [$GITHUB_STEP_SUMMARY]
+    ///
+    /// Without =FILE, the file is the one in GITHUB_STEP_SUMMARY.
     #[arg(long = "ci-summary", help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath, num_args = 0..=1,
           require_equals = true)]
     pub ci_summary: Option<Option<PathBuf>>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::plan::portion::Portion;
 use crate::plan::rolling::{BatchSizes, Confirm, Order, Rate};
@@ -19,14 +20,14 @@ pub struct RollingOpts {
     pub batch: Option<BatchSizes>,
 
     /// Wait for TIME between batches
-    #[arg(long = "pause", value_name = "TIME", help_heading = "Rolling runs", requires = "batch", value_parser = duration::parse)]
+    #[arg(long = "pause", value_name = "TIME", help_heading = "Rolling runs", value_parser = duration::parse)]
     pub pause: Option<Duration>,
 
     /// Ask before the second batch, or before each one
     ///
     /// The question shows how the last batch ended and which hosts are next. It needs a terminal.
-    #[arg(long = "confirm", value_name = "first|each", help_heading = "Rolling runs", num_args = 0..=1, require_equals = true,
-          default_missing_value = "first", requires = "batch", value_parser = confirm)]
+    #[arg(long = "confirm", value_name = "WHEN", help_heading = "Rolling runs", num_args = 0..=1, require_equals = true,
+          default_missing_value = "first", value_parser = PossibleValuesParser::new(["first", "each"]).map(confirm))]
     pub confirm: Option<Confirm>,
 
     /// Start hosts in this order: list, reverse, shuffle
@@ -38,7 +39,7 @@ pub struct RollingOpts {
     /// Stop the run once N hosts, or N%, were not reached
     ///
     /// These hosts do not count for --stop-on-errors then.
-    #[arg(long = "stop-on-unreached", value_name = "N", help_heading = "Rolling runs", value_parser = unreached)]
+    #[arg(long = "stop-on-unreached", hide_short_help = true, value_name = "N", help_heading = "Rolling runs", value_parser = unreached)]
     pub stop_on_unreached: Option<Portion>,
 
     /// Log in to at most N hosts at once
@@ -54,12 +55,8 @@ pub struct RollingOpts {
     pub rate: Option<Rate>,
 }
 
-fn confirm(text: &str) -> Result<Confirm, String> {
-    match text {
-        "first" => Ok(Confirm::First),
-        "each" => Ok(Confirm::Each),
-        _ => Err("expected first, which asks before the second batch, or each".to_owned()),
-    }
+fn confirm(text: String) -> Confirm {
+    if text == "each" { Confirm::Each } else { Confirm::First }
 }
 
 fn unreached(text: &str) -> Result<Portion, String> {

@@ -7,7 +7,7 @@
 mod fold;
 pub mod list;
 
-pub use fold::fold;
+pub use fold::{fold, fold_to_items};
 
 use super::problem::Problem;
 use crate::text::message::excerpt;

@@ -10,9 +10,16 @@ use crate::text::sanitize::{is_harmful, sanitize};
 /// Begins a command that is shown with escapes.
 const ESCAPED: &str = "$'";
 
-/// Returns a line for each job, in the order in which they start: `label: command`, with the command from `as_sent`. A line before each
-/// batch has its number and size, and one tells the order if it is not that of the list. Jobs that have `ended` before are left out.
-pub fn commands(jobs: &[Job], ended: &[bool], rolling: &Rolling, as_sent: impl Fn(&Job) -> Arc<[u8]>) -> String {
+/// Returns a line for each job, in the order in which they start: `label: command`, with the command from `as_sent`; and a line
+/// `label: check: command` if there is one in `check`. A line before each batch has its number and size, and one tells the order if it is
+/// not that of the list. Jobs that have `ended` before are left out.
+pub fn commands(
+    jobs: &[Job],
+    ended: &[bool],
+    rolling: &Rolling,
+    as_sent: impl Fn(&Job) -> Arc<[u8]>,
+    check: impl Fn(&Job) -> Option<Arc<[u8]>>,
+) -> String {
     let mut text = String::new();
     if rolling.order != Order::List {
         let _ = writeln!(text, "# order {}", rolling.order);
@@ -25,20 +32,25 @@ pub fn commands(jobs: &[Job], ended: &[bool], rolling: &Rolling, as_sent: impl F
             let plural = if places.len() == 1 { "" } else { "s" };
             let _ = writeln!(text, "# batch {} of {}: {} host{plural}", number + 1, batches.len(), places.len());
         }
-        show_jobs(order[places.clone()].iter().map(|job| &jobs[*job]), &as_sent, &mut text);
+        for job in order[places.clone()].iter().map(|job| &jobs[*job]) {
+            show_job(job, &as_sent(job), check(job).as_deref(), &mut text);
+        }
     }
     text
 }
 
-/// Appends a line for each job.
-fn show_jobs<'a>(jobs: impl Iterator<Item = &'a Job>, as_sent: &impl Fn(&Job) -> Arc<[u8]>, text: &mut String) {
-    for job in jobs {
-        text.push_str(&sanitize(&job.label));
-        text.push_str(": ");
-        show(&as_sent(job), text);
-        if let Some(input) = &job.request.input {
-            let _ = write!(text, "  # and {} bytes over standard input", input.len());
-        }
+/// Appends the lines of a job: its command, and its check, if there is one.
+fn show_job(job: &Job, command: &[u8], check: Option<&[u8]>, text: &mut String) {
+    let label = sanitize(&job.label);
+    let _ = write!(text, "{label}: ");
+    show(command, text);
+    if let Some(input) = &job.request.input {
+        let _ = write!(text, "  # and {} bytes over standard input", input.len());
+    }
+    text.push('\n');
+    if let Some(check) = check {
+        let _ = write!(text, "{label}: check: ");
+        show(check, text);
         text.push('\n');
     }
 }

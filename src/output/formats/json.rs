@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::events::event::{Agreed, BatchNews, Event, EventKind, Outcome, Progress, Stream, Tally};
+use crate::events::check::CheckReport;
+use crate::events::event::{Agreed, BatchNews, Class, Event, EventKind, Outcome, Progress, Stream, Tally};
 use crate::events::host_error::without_port;
 use crate::events::interruption::{Effect, Interruption};
 use crate::output::multiplexer::Report;
@@ -176,23 +177,29 @@ pub struct Ends {
     timelines: Vec<Timeline>,
     /// Requests that hosts refused, by the number of the job. Few have any.
     warnings: HashMap<usize, String>,
+    /// The checks that are over, by the number of the job.
+    checks: HashMap<usize, CheckReport>,
 }
 
 impl Ends {
     /// Nothing is known yet of `jobs` jobs, in a run that began with `clock`.
     pub fn new(jobs: usize, clock: Clock) -> Ends {
-        Ends { clock, timelines: vec![Timeline::default(); jobs], warnings: HashMap::new() }
+        Ends { clock, timelines: vec![Timeline::default(); jobs], warnings: HashMap::new(), checks: HashMap::new() }
     }
 
     /// Takes an event.
     pub fn event(&mut self, event: &Event) {
         self.timelines[event.job].event(event);
-        if let EventKind::Warning(notice) = &event.kind {
-            let all = self.warnings.entry(event.job).or_default();
-            if !all.is_empty() {
-                all.push_str("; ");
+        match &event.kind {
+            EventKind::Warning(notice) => {
+                let all = self.warnings.entry(event.job).or_default();
+                if !all.is_empty() {
+                    all.push_str("; ");
+                }
+                all.push_str(&notice.to_string());
             }
-            all.push_str(&notice.to_string());
+            EventKind::Checked(check) => drop(self.checks.insert(event.job, (**check).clone())),
+            _ => {}
         }
     }
 
@@ -209,7 +216,7 @@ impl Ends {
         let address = timeline.attempt.and_then(|(milestones, _)| milestones.address);
         let agreed = timeline.attempt.and_then(|(milestones, _)| milestones.agreed);
         let both = |of: fn(&Agreed) -> [&'static str; 2]| agreed.as_ref().map(|agreed| Agreed::word(of(agreed)));
-        let error = match outcome {
+        let error = match outcome.unjudged() {
             Outcome::Failed(error) => Some(error.to_string()),
             Outcome::Recorded(recorded) => recorded.error.clone(),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::Signaled { .. } => None,
@@ -224,7 +231,8 @@ impl Ends {
             .maybe_text("cipher", both(|agreed| agreed.ciphers).as_deref())
             .maybe_text("mac", both(|agreed| agreed.macs).as_deref())
             .maybe_text("compression", both(|agreed| agreed.compression).as_deref())
-            .text("outcome", outcome.class().word())
+            .text("outcome", outcome.word())
+            .flag("success", outcome.class() == Class::Ok)
             .maybe_number("exit_status", outcome.exit_status())
             .maybe_text("signal", outcome.signal())
             .maybe_text("phase", outcome.phase().map(|phase| phase.to_string()).as_deref())
@@ -233,7 +241,19 @@ impl Ends {
             .text("message", &outcome.to_string())
             .maybe_text("error", error.as_deref())
             .maybe_text("hint", hint.as_deref())
-            .maybe_text("warning", self.warnings.remove(&job.number).as_deref())
+            .maybe_text("warning", self.warnings.remove(&job.number).as_deref());
+        object = match self.checks.remove(&job.number) {
+            None => object.maybe_text("check", None),
+            Some(check) => (object.object("check"))
+                .number("tries", check.tries)
+                .flag("passed", check.is_passed)
+                .maybe_number("exit_status", check.exit_status)
+                .maybe_text("signal", check.signal.as_deref())
+                .text("message", &check.message)
+                .text("output", &check.output)
+                .end_object(),
+        };
+        object = object
             .time("started", &self.clock, timeline.started)
             .time("connected", &self.clock, timeline.connected)
             .time("first_output", &self.clock, timeline.first_output)
@@ -258,8 +278,10 @@ impl Report for Json {
             EventKind::Output { stream, bytes } => self.output(job, *stream, event.at, bytes, output),
             EventKind::Finished { outcome, attempts } => self.end(job, event, outcome, *attempts, output),
             EventKind::Copied(progress) => self.progress(job, event.at, *progress, output),
-            EventKind::Batch(_)
+            EventKind::Checked(_)
+            | EventKind::Batch(_)
             | EventKind::Attempted(_)
+            | EventKind::Checking
             | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Connected

@@ -114,7 +114,11 @@ impl StatusLines {
         let (time, host) = (self.clock.now(), sanitize(&host));
         if outcome.class() == Class::Ok {
             let success = face.tint(Colour::Green, &format!("[{}]", face.bold("SUCCESS")));
-            return format!("{number} {time} {success} {host}\n");
+            let accepted = match outcome {
+                Outcome::Judged { .. } => format!(" {}", sanitize(&reason(outcome, attempts))),
+                _ => String::new(),
+            };
+            return format!("{number} {time} {success} {host}{accepted}\n");
         }
         let failure = face.tint(Colour::Red, &format!("[{}]", face.bold("FAILURE")));
         let reason = face.tint(Colour::Red, &face.bold(&sanitize(&reason(outcome, attempts))));
@@ -167,9 +171,9 @@ fn reason(outcome: &Outcome, attempts: u32) -> String {
             format!("{word}{}", why.map(|why| why.to_string()).unwrap_or_default())
         }
         Outcome::Reached { .. } => outcome.to_string(),
-        Outcome::Unstopped(outcome) => reason(outcome, attempts),
+        Outcome::Unstopped(outcome) | Outcome::Judged { outcome, .. } => reason(outcome, attempts),
         Outcome::Recorded(recorded) => recorded_reason(recorded, &tried),
-        Outcome::Failed(_) => format!("{outcome}{tried}"),
+        Outcome::Failed(_) | Outcome::CheckFailed(_) => format!("{outcome}{tried}"),
     }
 }
 

@@ -127,7 +127,7 @@ impl FailedTo {
         let mut is_first = |job: &Job| {
             let source = match &job.spec.origin {
                 Origin::File { file, .. } => Some(Arc::clone(file)),
-                Origin::Text(_) | Origin::List { .. } => None,
+                Origin::Text(_) | Origin::List { .. } | Origin::Output { .. } => None,
             };
             *told.entry(job.spec.line()).or_insert_with(|| source.clone()) == source
         };

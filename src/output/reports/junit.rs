@@ -136,7 +136,7 @@ impl Report for Junit {
 /// Returns the JUnit element of an outcome: a failure if the test itself failed, an error otherwise.
 fn element(class: Class) -> &'static str {
     match class {
-        Class::Ok | Class::Exit | Class::Signal | Class::Copy => "failure",
+        Class::Ok | Class::Exit | Class::Signal | Class::Check | Class::Copy => "failure",
         Class::Timeout
         | Class::Cancelled
         | Class::Dns

@@ -49,6 +49,8 @@ enum Doing {
     Running,
     /// It waits for another attempt.
     Retrying,
+    /// Its command has succeeded, and the check is repeated.
+    Checking,
 }
 
 /// Counts the hosts.
@@ -58,7 +60,7 @@ pub struct Progress {
     start: Instant,
     /// What each host does, by the number of the job, and how many do so.
     doing: Vec<Doing>,
-    counts: [usize; 4],
+    counts: [usize; 5],
     /// The hosts that have begun and not ended, by the time since when, with their labels.
     begun: BTreeMap<(Instant, usize), String>,
     /// Start times, by the number of the job.
@@ -83,7 +85,7 @@ impl Progress {
         let target = ProgressDrawTarget::term_like(Box::new(Paper(Arc::clone(&drawn))));
         let bar = ProgressBar::with_draw_target(Some(jobs as u64), target);
         bar.set_style(style(true));
-        let mut counts = [0; 4];
+        let mut counts = [0; 5];
         counts[Doing::Nothing as usize] = jobs;
         let copied = Copied::new(jobs);
         Progress {
@@ -111,18 +113,22 @@ impl Progress {
     fn text(&mut self, now: Instant, width: usize) -> String {
         let mut counts = Vec::new();
         counts.extend(self.batch.map(|_| "hosts".to_owned()));
-        let [connecting, running] = [Doing::Connecting, Doing::Running].map(|doing| self.counts[doing as usize]);
+        let doing = [Doing::Connecting, Doing::Running, Doing::Checking];
+        let [connecting, running, checking] = doing.map(|doing| self.counts[doing as usize]);
         if let (Some(until), false) = (self.pause, self.is_stopping) {
-            let left = until.saturating_duration_since(now).as_secs();
+            let left = until.saturating_duration_since(now).as_millis().div_ceil(1000);
             counts.push(format!("next batch in {}:{:02}", left / 60, left % 60));
         } else if self.is_stopping {
-            counts.push(format!("{} stopping", connecting + running));
+            counts.push(format!("{} stopping", connecting + running + checking));
         } else {
             if connecting > 0 {
                 counts.push(format!("{connecting} connecting"));
             }
-            if running > 0 || connecting + self.counts[Doing::Retrying as usize] == 0 {
+            if running > 0 || connecting + checking + self.counts[Doing::Retrying as usize] == 0 {
                 counts.push(format!("{running} running"));
+            }
+            if checking > 0 {
+                counts.push(format!("{checking} checking"));
             }
         }
         let mut others = Vec::new();
@@ -154,6 +160,7 @@ impl Progress {
                 let doing = match self.doing[job] {
                     Doing::Connecting if !self.is_stopping => ", connecting",
                     Doing::Retrying => ", retrying",
+                    Doing::Checking if !self.is_stopping => ", checking",
                     _ => "",
                 };
                 format!("{} ({} s{doing})", sanitize(label), time.as_secs())
@@ -203,6 +210,7 @@ impl Report for Progress {
         match &event.kind {
             EventKind::Started | EventKind::Resumed => self.set(job, Doing::Connecting, event.at),
             EventKind::Connected => self.set(job, Doing::Running, event.at),
+            EventKind::Checking => self.set(job, Doing::Checking, event.at),
             EventKind::Paused { reason, until } => {
                 self.set(job, Doing::Retrying, event.at);
                 self.retries.begin(job.number, reason, *until);
@@ -218,6 +226,7 @@ impl Report for Progress {
             EventKind::Batch(_)
             | EventKind::Attempted(_)
             | EventKind::Output { .. }
+            | EventKind::Checked(_)
             | EventKind::Note(_)
             | EventKind::Warning(_) => {}
         }
