@@ -61,7 +61,8 @@ fn fingerprint(opts: &Opts, settings: &Settings, hosts: &[HostSpec], work: &Work
     let words = opts.words.iter().map(|word| word.as_encoded_bytes());
     let names = settings.variables.iter().map(|variable| variable.name.as_bytes());
     let sudo = settings.sudo.as_ref().map(|sudo| sudo.user.clone());
-    let mut hash = Hash::default().add_all(words).add_all(names).add(format!("{sudo:?}").as_bytes());
+    let check = opts.check.check.iter().map(|check| check.as_encoded_bytes());
+    let mut hash = Hash::default().add_all(words).add_all(names).add(format!("{sudo:?}").as_bytes()).add_all(check);
     let mut arguments = None;
     match work {
         Work::Commands { commands, .. } => {

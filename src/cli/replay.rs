@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::options::Opts;
-use super::start::{Ending, Fatal, Heard, failure, show, usage};
+use super::start::{CLOSED_STDOUT, Ending, Fatal, Heard, STDOUT, failure, show, usage};
 use super::words;
 use super::{journal, notices};
 use crate::events::event::{Event, EventKind, HostStage, Outcome};
@@ -18,6 +18,7 @@ use crate::output::{Beginning, Format, OutputSettings};
 use crate::plan::job::Job;
 use crate::plan::program::Program;
 use crate::run::earlier::Recall;
+use crate::ssh::was_closed_at_start;
 use crate::system::clock::Clock;
 use crate::text::message::reason;
 
@@ -46,6 +47,9 @@ pub fn run(opts: &Opts, settings: &OutputSettings, heard: &Heard) -> Result<Endi
     }
     if !words::names_no_hosts(opts) {
         return Err(usage(anyhow!("--replay takes no hosts: it shows those in the journal")));
+    }
+    if was_closed_at_start(STDOUT) && settings.format != Format::None {
+        return Err(failure(anyhow!(CLOSED_STDOUT)));
     }
     let merged = Merged::read(&opts.reports.journal.replay).map_err(refused)?;
     check(opts, settings, &merged)?;

@@ -34,12 +34,12 @@ pub struct CheckOpts {
     /// Fail the host if the check takes TIME [default: 60]
     ///
     /// The time of all tries together, from the end of the command.
-    #[arg(long = "check-timeout", value_name = "TIME", help_heading = "Rolling runs", requires = "check",
+    #[arg(long = "check-timeout", hide_short_help = true, value_name = "TIME", help_heading = "Rolling runs", requires = "check",
           value_parser = check::timeout)]
     pub check_timeout: Option<Duration>,
 
     /// Wait TIME between two tries [default: 2]
-    #[arg(long = "check-interval", value_name = "TIME", help_heading = "Rolling runs", requires = "check",
+    #[arg(long = "check-interval", hide_short_help = true, value_name = "TIME", help_heading = "Rolling runs", requires = "check",
           value_parser = check::interval)]
     pub check_interval: Option<Duration>,
 }
