@@ -13,7 +13,7 @@ function __pslurp_at_options
                 return 1
             case '--*=*'
             case '--*'
-                contains -- $word --hosts --host --nodes --only --exclude --shard --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval --localdir --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --extra-args --extra-arg --run-as; and set value yes
+                contains -- $word --hosts --host --nodes --only --exclude --shard --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval --localdir --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --journal --rerun --replay --generate --timeout --channel-timeout --format --extra-args --extra-arg --run-as; and set value yes
             case '-?*'
                 string match -qr -- '^-[^hHwglpLFOJoetxX]*[hHwglpLFOJoetxX]$' $word; and set value yes
             case '*'
@@ -110,6 +110,10 @@ complete -c pslurp -n __pslurp_at_options -l failed-to -d 'Write the hosts that 
 complete -c pslurp -n __pslurp_at_options -l junit -d 'Write a JUnit XML report, a test case per host' -r -F
 complete -c pslurp -n __pslurp_at_options -l ci-summary -d 'Append a Markdown summary [$GITHUB_STEP_SUMMARY]'
 complete -c pslurp -n __pslurp_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
+complete -c pslurp -n __pslurp_at_options -l journal -d 'Record in FILE what is sent and how hosts end' -r -F
+complete -c pslurp -n __pslurp_at_options -l journal-output -d 'Record what hosts print, too'
+complete -c pslurp -n __pslurp_at_options -l rerun -d 'Run hosts that ended so: unreached, failed, lost' -x
+complete -c pslurp -n __pslurp_at_options -l replay -d 'Show the runs in journals' -r -F
 complete -c pslurp -n __pslurp_at_options -s v -l verbose -d 'Print what is done for each host'
 complete -c pslurp -n __pslurp_at_options -l explain -d 'Print the settings of each host and their origins'
 complete -c pslurp -n __pslurp_at_options -l list -d 'Print the hosts'

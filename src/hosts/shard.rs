@@ -125,6 +125,12 @@ impl fmt::Display for Shard {
     }
 }
 
+impl fmt::Display for ResolvedShard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}/{}", if self.is_by_name { BY_NAME } else { "" }, self.number + 1, self.count)
+    }
+}
+
 fn expected() -> String {
     let engines = Engine::ALL.map(Engine::form);
     format!("expected K/N, such as 3/8, {}, or one of them after hash:", engines.join(", "))

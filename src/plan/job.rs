@@ -54,6 +54,24 @@ impl Job {
         self.spec.place.index as usize
     }
 
+    /// Creates the job of a host that was in an earlier run, under the same label; there is nothing to do on it.
+    pub fn recorded(number: usize, spec: HostSpec, label: String, user: Arc<str>, port: u16) -> Job {
+        Job {
+            number,
+            label,
+            address: spec.name.clone(),
+            user,
+            port,
+            attempts: None,
+            retry_delay: None,
+            is_verbose: false,
+            proxy: None,
+            request: ExecRequest::default(),
+            check: None,
+            spec,
+        }
+    }
+
     /// Creates the job of the host that `spec` names.
     fn new(number: usize, spec: HostSpec, host: Reached, request: ExecRequest, check: Option<Box<ExecRequest>>) -> Job {
         let label = label(&spec);
@@ -116,19 +134,10 @@ pub fn make(
 #[cfg(test)]
 pub fn of_list(list: &str) -> Arc<[Job]> {
     let specs = crate::hosts::gather(&[], &[list.to_owned()]).expect("good hosts");
-    let jobs = specs.into_iter().enumerate().map(|(number, spec)| Job {
-        number,
-        label: label(&spec),
-        address: spec.name.clone(),
-        user: spec.user.as_deref().unwrap_or_default().into(),
-        port: spec.port.unwrap_or_default(),
-        attempts: None,
-        retry_delay: None,
-        is_verbose: false,
-        proxy: None,
-        request: ExecRequest::default(),
-        check: None,
-        spec,
+    let jobs = specs.into_iter().enumerate().map(|(number, spec)| {
+        let (user, port) = (spec.user.as_deref().unwrap_or_default().into(), spec.port.unwrap_or_default());
+        let label = label(&spec);
+        Job::recorded(number, spec, label, user, port)
     });
     jobs.collect()
 }
