@@ -165,7 +165,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
             |job| engine.runner().check_as_sent(job),
         ));
     }
-    if let Order::Shuffle(_) = rolling.order {
+    if matches!(rolling.order, Order::Shuffle(_)) && !opts.reports.quiet {
         notices::complain(program, &format!("order {}; give this to --order to repeat it", rolling.order));
     }
     if verbose {
@@ -354,6 +354,12 @@ fn answer(text: &str) -> Result<Ending, Fatal> {
     }
 }
 
+/// Returns whether the first word is the missing value of `--confirm`: `--confirm each`.
+fn is_stray_confirm(opts: &Opts) -> bool {
+    let word = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
+    opts.rolling.confirm.is_some() && !opts.are_marked && matches!(word, "each" | "first")
+}
+
 /// Returns whether the command is the missing value of `--stop-on-errors`: `--stop-on-errors 3`.
 fn is_stray_number(opts: &Opts) -> bool {
     let word = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
@@ -396,6 +402,7 @@ fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> 
         return Err(usage(anyhow!(words::no_hosts(opts, environment))));
     }
     let problem = match (opts.program, opts.words.len()) {
+        _ if is_stray_confirm(opts) => "the value of --confirm follows =: --confirm=each",
         (Program::Pssh, 1..) if opts.command.ping => "--ping takes no command: it only logs in",
         (Program::Pssh, 0) if opts.command.ping => return Ok(()),
         (Program::Pssh, 1..) if takes_text(opts) && is_blank(&opts.words) => {
