@@ -1,7 +1,10 @@
 //! The runner: the shared state of jobs, and one attempt at a job.
 
 use std::collections::HashSet;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -34,9 +37,13 @@ use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
 use crate::ssh::watch::Watch;
 use crate::system::cancel::Cancel;
+use crate::system::files::bounded;
 use crate::system::open_files::Held;
 use crate::system::password_source::Source;
 use crate::system::terminal::Terminal;
+
+/// How many hosts are looked up in ssh_config in less time than it takes to start threads for it, or nearly so.
+const FOR_ONE_THREAD: usize = 20_000;
 
 /// Runs jobs, and holds their shared state.
 pub struct Runner {
@@ -69,6 +76,41 @@ impl Path {
     }
 }
 
+/// Checks the jump hosts of a host, and returns what its job needs of it.
+fn reach(
+    destinations: &Destinations,
+    host: &Destination,
+    users: &mut HashSet<Arc<str>>,
+) -> Result<Reached, Unprepared> {
+    if let Some(Proxy::Jump(hops)) = &host.proxy {
+        hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
+    }
+    Ok(Reached::of(host, users))
+}
+
+/// Does so for all hosts of a list, on several threads if it is long. Nothing is asked meanwhile.
+fn reach_all(destinations: &Destinations, specs: &[HostSpec]) -> Result<Vec<Reached>, Unprepared> {
+    let reach_some = |specs: &[HostSpec]| {
+        let mut users = HashSet::new();
+        destinations.map(specs, |host| reach(destinations, &host, &mut users))
+    };
+    if specs.len() <= FOR_ONE_THREAD {
+        return reach_some(specs);
+    }
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let parts: Vec<_> = thread::scope(|scope| {
+        let reach_some = |part| bounded::under(&destinations.cancel, || reach_some(part));
+        let parts = specs.chunks(specs.len().div_ceil(threads));
+        let parts: Vec<_> = parts.map(|part| scope.spawn(move || reach_some(part))).collect();
+        parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    let mut reached = Vec::with_capacity(specs.len());
+    for part in parts {
+        reached.append(&mut part?);
+    }
+    Ok(reached)
+}
+
 impl Runner {
     /// Gets the password, reads ssh_config, known_hosts and the keys, and creates the jobs of `specs`: checks everything
     /// and asks the user everything that applies to all hosts before the first connection.
@@ -92,20 +134,14 @@ impl Runner {
         let password = password.map(Arc::new);
         let sudo_password = SudoPassword::new(sudo_password, password.clone(), Arc::clone(&terminal));
         let destinations = Destinations::new(Arc::clone(&settings), password, terminal, cancel)?;
-        let mut users = HashSet::new();
-        let mut reach = |host: &Destination| {
-            if let Some(Proxy::Jump(hops)) = &host.proxy {
-                hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
-            }
-            Ok(Reached::of(host, &mut users))
-        };
         // What only prints needs no destinations, of which each is large.
         let (hosts, reached) = if settings.logs_in {
-            let hosts = destinations.hosts(&specs)?;
-            let reached = hosts.iter().map(reach).collect::<Result<_, Unprepared>>()?;
+            let (hosts, mut users) = (destinations.hosts(&specs)?, HashSet::new());
+            let reached = hosts.iter().map(|host| reach(&destinations, host, &mut users));
+            let reached = reached.collect::<Result<_, Unprepared>>()?;
             (hosts, reached)
         } else {
-            (Vec::new(), destinations.map(&specs, |host| reach(&host))?)
+            (Vec::new(), reach_all(&destinations, &specs)?)
         };
         let requests = match &work {
             Work::Commands { commands, inputs } => {
