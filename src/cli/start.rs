@@ -30,6 +30,7 @@ use crate::hosts::host_config::HostConfig;
 use crate::hosts::{self, Definitions, Groups, HostSpec, ListNames, Lists, ResolvedShard, file_names};
 use crate::output::{self, Beginning, Broken, Format, OutputSettings, Report, Summary};
 use crate::plan::check::{Check, CheckTimes};
+use crate::plan::failure_limit::StopOnErrors;
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
 use crate::plan::rolling::Order;
@@ -363,8 +364,9 @@ fn is_stray_confirm(opts: &Opts) -> bool {
 /// Returns whether the command is the missing value of `--stop-on-errors`: `--stop-on-errors 3`.
 fn is_stray_number(opts: &Opts) -> bool {
     let word = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
-    let digits = word.strip_suffix('%').unwrap_or(word);
-    opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    let looks_like_one =
+        StopOnErrors::parse(word).is_ok() || !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    opts.running.stop_on_errors.is_some() && !opts.are_marked && looks_like_one
 }
 
 /// Returns whether the first word is the missing value of `--list`: `--list folded`.
@@ -409,7 +411,9 @@ fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> 
             "the command is empty: is a variable in it not set?"
         }
         (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
-        (Program::Pssh, _) if is_stray_number(opts) => "the number of --stop-on-errors follows =: --stop-on-errors=3",
+        (Program::Pssh, _) if is_stray_number(opts) => {
+            "the value of --stop-on-errors follows =: --stop-on-errors=3 or --stop-on-errors=none"
+        }
         (Program::Pssh, _) if takes_text(opts) && !opts.are_marked && is_number(&opts.words[0]) => {
             return Err(usage(anyhow!(
                 "the command begins with the number {0}: does the option before it take no value? -- {0} runs it as a command",

@@ -527,7 +527,9 @@ impl Outcome {
             Outcome::TimedOut { phase, .. } => HostStage::from(*phase) == HostStage::Connecting,
             Outcome::Failed(error) => match error.class() {
                 Class::Auth => !matches!(**error, HostError::Sudo { .. }),
-                Class::Dns | Class::Connect | Class::Proxy | Class::HostKey | Class::Ssh => true,
+                // It was reached before, and the command may have run.
+                Class::HostKey => !matches!(**error, HostError::HostKey(HostKeyError::Replaced { .. })),
+                Class::Dns | Class::Connect | Class::Proxy | Class::Ssh => true,
                 _ => false,
             },
             Outcome::Recorded(recorded) => recorded.is_unreached,

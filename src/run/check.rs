@@ -55,7 +55,7 @@ enum Verdict {
     Again,
     /// Its time was over before it ended.
     Late,
-    /// A password may have been refused: a repetition may lock the account.
+    /// It is not repeated: a password may have been refused, which may lock the account, or the host has another key.
     Final,
     /// The try's outcome is that of the host.
     Ended,
@@ -193,7 +193,11 @@ impl Checking<'_> {
             }
             Some(Err(Closed)) => {
                 let (phase, limit) = (Phase::Connect, self.times.timeout);
-                return Outcome::TimedOut { phase, limit, missing: "other logins were still under way" };
+                return Outcome::TimedOut {
+                    phase,
+                    limit,
+                    missing: "no turn to log in, which --connect-par or --rate allows",
+                };
             }
             Some(Ok(slot)) => slot,
             None => None,
@@ -252,7 +256,8 @@ fn verdict(outcome: &Outcome) -> Verdict {
         Outcome::Cancelled { .. } => Verdict::Ended,
         Outcome::Unstopped(outcome) => verdict(outcome),
         Outcome::Failed(error) => match &**error {
-            HostError::HostKey(_) | HostError::Local { .. } => Verdict::Ended,
+            HostError::HostKey(_) => Verdict::Final,
+            HostError::Local { .. } => Verdict::Ended,
             HostError::Auth(error) if error.told_secret => Verdict::Final,
             HostError::Sudo { hint: Some(Remedy::SudoNotBegun { was_told: false }), .. } => Verdict::Again,
             HostError::Sudo { .. } => Verdict::Final,
