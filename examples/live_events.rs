@@ -16,7 +16,9 @@ fn main() -> Result<(), Error> {
         match event.what {
             Happening::Output { stream, bytes } => println!("{host} {stream:?}: {}", String::from_utf8_lossy(&bytes)),
             Happening::Retrying { reason, .. } => println!("{host}: {reason}; it is tried again"),
-            Happening::Ended => println!("{host}: {}", event.host.outcome().map(ToString::to_string).unwrap_or_default()),
+            Happening::Ended => {
+                println!("{host}: {}", event.host.outcome().map(ToString::to_string).unwrap_or_default())
+            }
             what => println!("{host}: {what:?}"),
         }
     }

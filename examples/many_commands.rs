@@ -19,7 +19,11 @@ fn main() -> Result<(), Error> {
         let run = client.run_command(command.clone())?;
         println!("{command}: {}", run.join(None)?);
         for (host, outcome) in run.hosts().iter().filter_map(|host| Some((host, host.exception()?))) {
-            println!("  {}: {outcome}{}", host.label(), host.hint().map(|hint| format!(" ({hint})")).unwrap_or_default());
+            println!(
+                "  {}: {outcome}{}",
+                host.label(),
+                host.hint().map(|hint| format!(" ({hint})")).unwrap_or_default()
+            );
         }
     }
     client.close();

@@ -48,9 +48,10 @@ use crate::command::Shell;
 use crate::command::input::{Hangup, Writer};
 use crate::events::event::{Event, EventKind, Outcome, Tally};
 use crate::events::host_error::HostError;
-use crate::hosts::{self, HostSpec};
+use crate::hosts::{self, HostSpec, ListPlace};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
+use crate::run::earlier::Earlier;
 use crate::run::engine::Engine;
 use crate::run::sessions::Sessions;
 use crate::system::cancel::{Cancel, Reason};
@@ -109,7 +110,8 @@ impl Client {
     ///
     /// # Errors
     /// The list is empty, or the system has no pipe.
-    pub fn of(hosts: Vec<HostSpec>, settings: Settings) -> Result<Client, Error> {
+    pub fn of(mut hosts: Vec<HostSpec>, settings: Settings) -> Result<Client, Error> {
+        ListPlace::set(&mut hosts);
         if hosts.is_empty() {
             return Err(Error::NoHosts);
         }
@@ -225,7 +227,7 @@ impl Client {
         let cancel = Cancel::new()?;
         let sessions = self.sessions.as_ref().map(|sessions| Arc::clone(&sessions.0));
         let engine = Engine::new(settings, self.hosts.clone(), work, None, sessions, &cancel)?;
-        let started = engine.start(Held::default())?;
+        let started = engine.start(Held::default(), Earlier::default(), None)?;
         let (mut writers, mut directories) = (writers.into_iter(), directories.into_iter());
         let host = |job| Host::new(job, writers.next(), directories.next());
         let hosts = engine.jobs().iter().map(host).collect::<Arc<[Host]>>();

@@ -45,6 +45,7 @@ mod hosts;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod internal;
+mod journal;
 #[cfg(feature = "cli")]
 mod output;
 mod plan;
@@ -64,10 +65,11 @@ pub use crate::events::check::{CheckFailure, CheckReport};
 pub use crate::events::event::{Class, HostStage, Outcome, Phase, Progress, Stream, Tally};
 pub use crate::events::exit_status;
 pub use crate::events::host_error::{HostError, HostKeyError, LoginError, ProxyError};
+pub use crate::events::recorded::Recorded;
 pub use crate::events::remedy::Remedy;
 pub use crate::hosts::options::{HostKeyCheck, HostOptions};
 pub use crate::hosts::proxy::{Hop, Proxy, Via};
-pub use crate::hosts::{HostSpec, HostsError, Origin, gather};
+pub use crate::hosts::{HostSpec, HostsError, ListPlace, Origin, gather};
 pub use crate::plan::error::Unprepared;
 pub use crate::plan::failure_limit::StopMode;
 pub use crate::plan::portion::Portion;

@@ -125,6 +125,9 @@ const FORMATS: &[(Tool, Show)] = &[
     (Tool::Xargs, Show::Lines),
 ];
 
+/// Without a journal, and with one.
+const JOURNAL: &[(Tool, Show)] = &[(Tool::This, Show::Lines), (Tool::This, Show::Journal)];
+
 /// Everybody, and ssh itself: there is one host only.
 const SINGLE: &[(Tool, Show)] = &[
     (Tool::This, Show::Lines),
@@ -150,7 +153,7 @@ const BASE: Case = Case {
 
 /// The scenario of the library's sessions, which has no tools.
 pub(crate) const SESSIONS: Case =
-    Case { key: "h", title: "Ten commands on 200 hosts with one library client", hosts: 200, contest: &[], ..BASE };
+    Case { key: "i", title: "Ten commands on 200 hosts with one library client", hosts: 200, contest: &[], ..BASE };
 
 /// All scenarios of tools.
 pub(crate) const CASES: &[Case] = &[
@@ -232,4 +235,11 @@ pub(crate) const CASES: &[Case] = &[
         ..BASE
     },
     Case { key: "g-one", title: "One host says one line", hosts: 1, parallel: 1, rounds: 15, contest: SINGLE, ..BASE },
+    Case {
+        key: "h",
+        title: "1,000 hosts say one line, 64 at once, and are recorded",
+        rounds: 7,
+        contest: JOURNAL,
+        ..BASE
+    },
 ];

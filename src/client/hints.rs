@@ -135,6 +135,7 @@ fn of_remedy(remedy: &Remedy) -> String {
         Remedy::InputIncomplete => "the command was asked to stop because it did not get all of its input",
         Remedy::MakeRoom { directory, .. } => return format!("free some space in {}", directory.display()),
         Remedy::OutputIncomplete { .. } => "its output is incomplete",
+        Remedy::FindOutEnd => "find out on the host how it ended",
         Remedy::Report => "please report this fault",
         Remedy::PasswordNeeded => "the server asks for a password: set Settings::password",
         Remedy::AnswerNeeded => "the server asks a question that only the user can answer (Settings::may_ask)",

@@ -12,6 +12,7 @@ use crate::command::sudo::{self, Sudo};
 use crate::copy::directories::directories;
 use crate::copy::sources::Sources;
 use crate::copy::{Copy, Download, Options, Upload};
+use crate::hosts::file_names;
 use crate::plan::portion::Portion;
 use crate::plan::program::Program;
 use crate::plan::settings::Settings;
@@ -198,7 +199,7 @@ impl<'a> Transfer<'a> {
                 }
                 locals.clone()
             }
-            None => directories(&self.local, &self.client.hosts)?,
+            None => directories(&self.local, &file_names::directories(self.client.hosts.iter()))?,
         };
         let download = |remote: &Path| {
             let remotes = vec![remote.as_os_str().as_bytes().to_vec()];

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
 
-use crate::hosts::HostSpec;
-use crate::hosts::file_names;
 use crate::system::files::trusted_path;
 use crate::text::message::reason;
 
@@ -20,12 +18,11 @@ pub struct DirectoryError {
     pub error: io::Error,
 }
 
-/// Returns the directory of each host in `base`.
+/// Returns the directories of these names in `base`, one for each host.
 ///
 /// # Errors
 /// The path of a directory has a link of another user.
-pub fn directories(base: &Path, hosts: &[HostSpec]) -> Result<Vec<PathBuf>, DirectoryError> {
-    let names = file_names::directories(hosts.iter());
+pub fn directories(base: &Path, names: &[String]) -> Result<Vec<PathBuf>, DirectoryError> {
     let directory = |name: &String| {
         let path = base.join(name);
         match trusted_path::check(CWD, &path) {

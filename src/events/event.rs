@@ -11,6 +11,7 @@ use crossbeam_channel::Sender;
 
 use super::check::{CheckFailure, CheckReport};
 use super::host_error::{HostError, HostKeyError};
+use super::recorded::Recorded;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::redact;
 
@@ -275,6 +276,8 @@ pub enum HostStage {
     Connecting,
     /// It is logged in to: the command may have been sent.
     Running,
+    /// The command has succeeded, and its check has not yet passed.
+    Checking,
 }
 
 impl From<Phase> for HostStage {
@@ -335,6 +338,8 @@ pub enum Outcome {
     CheckFailed(Box<CheckFailure>),
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
+    /// How it ended in an earlier run, where that is all that is known.
+    Recorded(Box<Recorded>),
 }
 
 impl From<HostKeyError> for Outcome {
@@ -385,6 +390,30 @@ pub enum Class {
 }
 
 impl Class {
+    /// All classes.
+    pub const ALL: [Class; 15] = [
+        Class::Ok,
+        Class::Exit,
+        Class::Signal,
+        Class::Timeout,
+        Class::Cancelled,
+        Class::Dns,
+        Class::Connect,
+        Class::Proxy,
+        Class::HostKey,
+        Class::Auth,
+        Class::Ssh,
+        Class::Lost,
+        Class::Check,
+        Class::Copy,
+        Class::Local,
+    ];
+
+    /// Returns the class with this word.
+    pub fn of_word(word: &str) -> Option<Class> {
+        Class::ALL.into_iter().find(|class| class.word() == word)
+    }
+
     /// Returns the word of the outcome, the same in text and JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -423,6 +452,7 @@ impl Outcome {
                 failure.command.redact();
             }
             Outcome::Failed(error) => error.redact(),
+            Outcome::Recorded(recorded) => recorded.redact(),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
         }
     }
@@ -443,6 +473,7 @@ impl Outcome {
             },
             Outcome::CheckFailed(_) => Class::Check,
             Outcome::Failed(error) => error.class(),
+            Outcome::Recorded(recorded) => recorded.class,
         }
     }
 
@@ -469,6 +500,7 @@ impl Outcome {
             Outcome::Unstopped(outcome) => format!("{}, and may still be running", outcome.brief()),
             Outcome::CheckFailed(failure) => format!("{}: {}", Class::Check.word(), failure.brief()),
             Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
+            Outcome::Recorded(recorded) => recorded.brief.clone(),
             Outcome::Judged { outcome, .. } if outcome.exit_status().is_none() => outcome.brief(),
             outcome => outcome.to_string(),
         }
@@ -495,9 +527,12 @@ impl Outcome {
             Outcome::TimedOut { phase, .. } => HostStage::from(*phase) == HostStage::Connecting,
             Outcome::Failed(error) => match error.class() {
                 Class::Auth => !matches!(**error, HostError::Sudo { .. }),
-                Class::Dns | Class::Connect | Class::Proxy | Class::HostKey | Class::Ssh => true,
+                // It was reached before, and the command may have run.
+                Class::HostKey => !matches!(**error, HostError::HostKey(HostKeyError::Replaced { .. })),
+                Class::Dns | Class::Connect | Class::Proxy | Class::Ssh => true,
                 _ => false,
             },
+            Outcome::Recorded(recorded) => recorded.is_unreached,
             _ => false,
         }
     }
@@ -508,6 +543,7 @@ impl Outcome {
             Outcome::Exited(status) => Some(*status),
             Outcome::Judged { outcome, .. } => outcome.exit_status(),
             Outcome::CheckFailed(failure) => failure.command.exit_status(),
+            Outcome::Recorded(recorded) => recorded.exit_status,
             _ => None,
         }
     }
@@ -518,6 +554,7 @@ impl Outcome {
             Outcome::Signaled { name } => Some(name),
             Outcome::Judged { outcome, .. } => outcome.signal(),
             Outcome::CheckFailed(failure) => failure.command.signal(),
+            Outcome::Recorded(recorded) => recorded.signal.as_deref(),
             _ => None,
         }
     }
@@ -527,6 +564,7 @@ impl Outcome {
         match self {
             Outcome::TimedOut { phase, .. } => Some(*phase),
             Outcome::Unstopped(outcome) => outcome.phase(),
+            Outcome::Recorded(recorded) => recorded.phase,
             _ => None,
         }
     }
@@ -551,17 +589,22 @@ impl fmt::Display for Outcome {
                     HostStage::Waiting => "cancelled: never started",
                     HostStage::Connecting => "cancelled: stopped while connecting",
                     HostStage::Running => "cancelled: stopped while running",
+                    HostStage::Checking => "cancelled: stopped while checking, after the command had succeeded",
                 })?;
                 why.map_or(Ok(()), |why| why.fmt(f))
             }
             Outcome::Unstopped(outcome) => outcome.fmt(f),
-            Outcome::Judged { outcome, .. } => match outcome.exit_status() {
-                // Not "ok" if it is refused.
-                Some(status) => write!(f, "exit {status}"),
-                None => outcome.fmt(f),
-            },
+            Outcome::Judged { is_success, outcome } => {
+                match outcome.exit_status() {
+                    // Not "ok" if it is refused.
+                    Some(status) => write!(f, "exit {status}")?,
+                    None => outcome.fmt(f)?,
+                }
+                f.write_str(if *is_success { " (a success)" } else { "" })
+            }
             Outcome::CheckFailed(failure) => write!(f, "{}: {failure}", Class::Check.word()),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
+            Outcome::Recorded(recorded) => recorded.fmt(f),
         }
     }
 }

@@ -47,6 +47,7 @@ impl Outcome {
     pub fn hint(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(program),
+            Outcome::Recorded(recorded) => recorded.hint.clone(),
             Outcome::Exited(status) => program.meaning(*status),
             Outcome::Judged { is_success: true, .. } => None,
             Outcome::Judged { outcome, .. } if outcome.exit_status() == Some(0) => {
@@ -57,6 +58,8 @@ impl Outcome {
                 let task = program.task();
                 Some(if failure.is_final {
                     format!("{task} succeeded; a password that may have been refused is not sent again, as that could lock the account")
+                } else if let Some(status @ (126 | 127)) = failure.report.exit_status {
+                    format!("{task} succeeded; status {status} of the check means that the shell cannot run it: is it right?")
                 } else {
                     format!("{task} succeeded; a longer --check-timeout gives the check more time")
                 })
@@ -235,6 +238,7 @@ impl Remedy {
             Remedy::OutputIncomplete { command } => {
                 return format!("its output is incomplete; the command itself: {command}");
             }
+            Remedy::FindOutEnd => "find out on the host how it ended; --rerun lost runs it again",
             Remedy::Report => "please report this, with the command line",
             Remedy::PasswordNeeded => "-A asks for a password, --password-file reads one",
             Remedy::AnswerNeeded => "answer at a terminal, or with the SSH_ASKPASS program",

@@ -22,6 +22,10 @@ use crate::system::redact::Filter;
 /// Bytes that are kept of a try's output, and lines of them.
 const KEPT: usize = 1024;
 const KEPT_LINES: usize = 5;
+/// A try that the time limit leaves less time than this is too short to tell.
+const SHORT: Duration = Duration::from_secs(1);
+/// How long before the end the last try begins, beyond twice the time of the one before.
+const LAST_TRY: Duration = Duration::from_millis(500);
 /// What did not end in time.
 const NOT_ENDED: &str = "the last one had not ended";
 
@@ -48,7 +52,7 @@ enum Verdict {
     Again,
     /// Its time was over before it ended.
     Late,
-    /// A password may have been refused: a repetition may lock the account.
+    /// It is not repeated: a password may have been refused, which may lock the account, or the host has another key.
     Final,
     /// The try's outcome is that of the host.
     Ended,
@@ -95,38 +99,52 @@ impl Checking<'_> {
     ) -> (Verdict, Outcome) {
         loop {
             let mut output = LastOutput::default();
+            let begun = Instant::now();
+            let had = deadline.saturating_duration_since(begun);
             let outcome = self.try_once(line, deadline, &mut output, told, note);
             let outcome = if self.cancel.is_triggered() { self.cancelled(outcome) } else { outcome };
             let verdict = verdict(&outcome);
             report.tries += 1;
             report.is_passed = verdict == Verdict::Passed;
-            (report.exit_status, report.signal) = (outcome.exit_status(), outcome.signal().map(str::to_owned));
-            report.output = output.lines();
-            (report.message, report.brief) = match (verdict, &outcome) {
-                (Verdict::Late, _) => (NOT_ENDED.to_owned(), NOT_ENDED.to_owned()),
-                (_, Outcome::Exited(status)) => (format!("exit {status}"), format!("exit {status}")),
-                (_, outcome) => (outcome.to_string(), outcome.brief()),
-            };
+            // A try that had no time says less than the one before.
+            let is_cut = Instant::now() >= deadline && had < self.times.interval.max(SHORT);
+            if report.tries == 1 || !is_cut || !matches!(verdict, Verdict::Late | Verdict::Again) {
+                (report.exit_status, report.signal) = (outcome.exit_status(), outcome.signal().map(str::to_owned));
+                report.output = output.lines();
+                (report.message, report.brief) = match (verdict, &outcome) {
+                    (Verdict::Late, _) => (NOT_ENDED.to_owned(), NOT_ENDED.to_owned()),
+                    (_, Outcome::Exited(status)) => (format!("exit {status}"), format!("exit {status}")),
+                    (_, outcome) => (outcome.to_string(), outcome.brief()),
+                };
+            }
             let (tries, last) = (report.tries, &*report);
-            note(&|| format!("check, try {tries}: {}", last.last()));
+            note(&|| match is_cut {
+                true => format!("check, try {tries}: its time is over"),
+                false => format!("check, try {tries}: {}", last.last()),
+            });
             if verdict != Verdict::Again {
                 return (verdict, outcome);
             }
-            // A try that cannot begin in time is not waited for.
-            let next = Instant::now() + self.times.interval.min(CENTURY);
+            let now = Instant::now();
+            let mut next = now + self.times.interval.min(CENTURY);
             if next >= deadline {
-                return (verdict, outcome);
+                // The last try begins as late as it can end in time.
+                let needs = (now - begun) * 2 + LAST_TRY;
+                match deadline.checked_sub(needs).filter(|last| *last > now) {
+                    Some(last) => next = last,
+                    None => return (verdict, outcome),
+                }
             }
             let _ = Patience { cancel: self.cancel, until: next }.wait(&[]);
             if self.cancel.is_triggered() {
-                return (Verdict::Ended, Outcome::cancelled(self.cancel, HostStage::Running));
+                return (Verdict::Ended, Outcome::cancelled(self.cancel, HostStage::Checking));
             }
         }
     }
 
     /// Returns the outcome of a try that the end of the run has cut off, unless it ended by itself.
     fn cancelled(&self, outcome: Outcome) -> Outcome {
-        let cancelled = || Outcome::cancelled(self.cancel, HostStage::Running);
+        let cancelled = || Outcome::cancelled(self.cancel, HostStage::Checking);
         match outcome {
             Outcome::Unstopped(_) => Outcome::Unstopped(Box::new(cancelled())),
             Outcome::Exited(0) => outcome,
@@ -168,11 +186,15 @@ impl Checking<'_> {
         line.path = Path::Direct;
         let slot = match self.task.gate.as_ref().map(|gate| gate.pass(self.cancel, deadline)) {
             Some(Err(Closed)) if self.cancel.is_triggered() => {
-                return Outcome::cancelled(self.cancel, HostStage::Running);
+                return Outcome::cancelled(self.cancel, HostStage::Checking);
             }
             Some(Err(Closed)) => {
                 let (phase, limit) = (Phase::Connect, self.times.timeout);
-                return Outcome::TimedOut { phase, limit, missing: "other logins were still under way" };
+                return Outcome::TimedOut {
+                    phase,
+                    limit,
+                    missing: "no turn to log in, which --connect-par or --rate allows",
+                };
             }
             Some(Ok(slot)) => slot,
             None => None,
@@ -199,7 +221,7 @@ impl Checking<'_> {
     /// Runs the check on the session of `line`, which ends it unless it can take another one.
     fn run_once(&self, line: &mut Line, left: Duration, output: &mut LastOutput, watch: &mut Watch<'_>) -> Outcome {
         let Some(session) = &mut line.session else {
-            return Outcome::cancelled(self.cancel, HostStage::Running);
+            return Outcome::cancelled(self.cancel, HostStage::Checking);
         };
         let listener = Box::new(|stream: Stream, bytes: Vec<u8>| output.add(stream, bytes));
         let outcome = self.work.check(session, self.request, left, listener, watch);
@@ -221,7 +243,8 @@ fn verdict(outcome: &Outcome) -> Verdict {
         Outcome::Cancelled { .. } => Verdict::Ended,
         Outcome::Unstopped(outcome) => verdict(outcome),
         Outcome::Failed(error) => match &**error {
-            HostError::HostKey(_) | HostError::Local { .. } => Verdict::Ended,
+            HostError::HostKey(_) => Verdict::Final,
+            HostError::Local { .. } => Verdict::Ended,
             HostError::Auth(error) if error.told_secret => Verdict::Final,
             HostError::Sudo { hint: Some(Remedy::SudoNotBegun { was_told: false }), .. } => Verdict::Again,
             HostError::Sudo { .. } => Verdict::Final,

@@ -1,7 +1,11 @@
 //! The runner: the shared state of jobs, and one attempt at a job.
 
 use std::cell::Cell;
+use std::collections::HashSet;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -21,11 +25,11 @@ use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
 use crate::plan::exec_request::{self, ExecRequest, Terms};
 use crate::plan::explain::Explained;
-use crate::plan::failure_limit::FailureCount;
-use crate::plan::job::{self, Job};
+use crate::plan::job::{self, Job, Reached};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::run::check::Checking;
+use crate::run::gate::Gate;
 use crate::run::pool::AttemptResult;
 use crate::run::queue::{Route, Task};
 use crate::run::session_work::SessionWork;
@@ -39,16 +43,20 @@ use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
 use crate::ssh::watch::{Carrier, Notes, Watch};
 use crate::system::cancel::Cancel;
+use crate::system::files::bounded;
 use crate::system::open_files::Held;
 use crate::system::password_source::Source;
-use crate::system::poll::Patience;
+use crate::system::poll::{CENTURY, Patience};
 use crate::system::terminal::Terminal;
+
+/// How many hosts are looked up in ssh_config in less time than it takes to start threads for it, or nearly so.
+const FOR_ONE_THREAD: usize = 20_000;
 
 /// Runs jobs, and holds their shared state.
 pub struct Runner {
     pub(super) settings: Arc<Settings>,
     pub(super) destinations: Arc<Destinations>,
-    /// The host of each job, by its number.
+    /// The host of each job, by its number; none if no job is run.
     hosts: Vec<Destination>,
     jump_hosts: RunJumpHosts,
     /// Sessions that stay after the run.
@@ -116,6 +124,41 @@ impl Path {
     }
 }
 
+/// Checks the jump hosts of a host, and returns what its job needs of it.
+fn reach(
+    destinations: &Destinations,
+    host: &Destination,
+    users: &mut HashSet<Arc<str>>,
+) -> Result<Reached, Unprepared> {
+    if let Some(Proxy::Jump(hops)) = &host.proxy {
+        hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
+    }
+    Ok(Reached::of(host, users))
+}
+
+/// Does so for all hosts of a list, on several threads if it is long. Nothing is asked meanwhile.
+fn reach_all(destinations: &Destinations, specs: &[HostSpec]) -> Result<Vec<Reached>, Unprepared> {
+    let reach_some = |specs: &[HostSpec]| {
+        let mut users = HashSet::new();
+        destinations.map(specs, |host| reach(destinations, &host, &mut users))
+    };
+    if specs.len() <= FOR_ONE_THREAD {
+        return reach_some(specs);
+    }
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let parts: Vec<_> = thread::scope(|scope| {
+        let reach_some = |part| bounded::under(&destinations.cancel, || reach_some(part));
+        let parts = specs.chunks(specs.len().div_ceil(threads));
+        let parts: Vec<_> = parts.map(|part| scope.spawn(move || reach_some(part))).collect();
+        parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    let mut reached = Vec::with_capacity(specs.len());
+    for part in parts {
+        reached.append(&mut part?);
+    }
+    Ok(reached)
+}
+
 impl Runner {
     /// Gets the password, reads ssh_config, known_hosts and the keys, and creates the jobs of `specs`: checks everything
     /// and asks the user everything that applies to all hosts before the first connection.
@@ -130,10 +173,10 @@ impl Runner {
         check: Option<Check>,
         sessions: Option<Arc<Sessions>>,
         cancel: &Cancel,
-    ) -> Result<(Runner, Vec<Job>), Unprepared> {
+    ) -> Result<(Runner, Arc<[Job]>), Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
-        if settings.rolling.confirm.is_some() && settings.logs_in && !terminal.is_there() {
+        if settings.rolling.confirm.is_some() && settings.logs_in && !terminal.is_at_hand() {
             return Err(Unprepared::Unconfirmed);
         }
         let read = |source: &Option<Source>| {
@@ -144,15 +187,18 @@ impl Runner {
         let password = password.map(Arc::new);
         let sudo_password = SudoPassword::new(sudo_password, password.clone(), Arc::clone(&terminal));
         let destinations = Destinations::new(Arc::clone(&settings), password, Arc::clone(&terminal), cancel)?;
-        let hosts = destinations.hosts(&specs)?;
-        for host in &hosts {
-            if let Some(Proxy::Jump(hops)) = &host.proxy {
-                hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
-            }
-        }
+        // What only prints needs no destinations, of which each is large.
+        let (hosts, reached) = if settings.logs_in {
+            let (hosts, mut users) = (destinations.hosts(&specs)?, HashSet::new());
+            let reached = hosts.iter().map(|host| reach(&destinations, host, &mut users));
+            let reached = reached.collect::<Result<_, Unprepared>>()?;
+            (hosts, reached)
+        } else {
+            (Vec::new(), reach_all(&destinations, &specs)?)
+        };
         let requests = match &work {
             Work::Commands { commands, inputs } => {
-                let known = specs.iter().zip(&hosts).map(|(spec, host)| (spec, &*host.user, host.port));
+                let known = specs.iter().zip(&reached).map(|(spec, host)| (spec, &*host.user, host.port));
                 let lines = commands.lines(known)?;
                 let input_taken = !matches!(inputs, Inputs::Nothing);
                 let terms = Terms { sudo: settings.sudo.as_ref(), input_taken, what: "the command" };
@@ -160,11 +206,8 @@ impl Runner {
             }
             Work::Ping | Work::Copy(_) | Work::Rsync(_) => Vec::new(),
         };
-        let checks = check.as_ref().map(|check| checks(check, settings.sudo.as_ref(), &specs, &hosts)).transpose()?;
-        let mut jobs = job::make(specs, &hosts, requests);
-        for (job, check) in jobs.iter_mut().zip(checks.into_iter().flatten()) {
-            job.check = Some(check);
-        }
+        let checks = check.as_ref().map(|check| checks(check, settings.sudo.as_ref(), &specs, &reached)).transpose()?;
+        let jobs = job::make(specs, reached, requests, checks);
         let destinations = Arc::new(destinations);
         let jump_hosts = |cancel: &Cancel| {
             JumpHosts::new(Plan {
@@ -181,7 +224,7 @@ impl Runner {
             Some(sessions) => sessions.jump_hosts(jump_hosts),
             None => RunJumpHosts::own(jump_hosts(cancel)),
         };
-        let stages = Stages::new(hosts.len());
+        let stages = Stages::new(jobs.len());
         let check = check.map(|check| check.times);
         let runner = Runner {
             settings,
@@ -289,16 +332,9 @@ impl Runner {
     }
 
     /// Makes one attempt at a job.
-    pub fn run(
-        &self,
-        job: &Job,
-        task: &mut Task,
-        events: &Sender<Event>,
-        failures: &FailureCount,
-        cancel: &Cancel,
-    ) -> AttemptResult {
+    pub fn run(&self, job: &Job, task: &mut Task, events: &Sender<Event>, gate: &Gate) -> AttemptResult {
         self.stages.set(job.number, HostStage::Connecting);
-        let result = self.attempt(job, task, events, failures, cancel);
+        let result = self.attempt(job, task, events, gate);
         match &result {
             AttemptResult::Ended(outcome) => self.stages.end(job.number, matches!(outcome, Outcome::Unstopped(_))),
             AttemptResult::NotSent(_) => self.stages.set(job.number, HostStage::Waiting),
@@ -306,14 +342,7 @@ impl Runner {
         result
     }
 
-    fn attempt(
-        &self,
-        job: &Job,
-        task: &mut Task,
-        events: &Sender<Event>,
-        failures: &FailureCount,
-        cancel: &Cancel,
-    ) -> AttemptResult {
+    fn attempt(&self, job: &Job, task: &mut Task, events: &Sender<Event>, gate: &Gate) -> AttemptResult {
         let send = |kind| {
             let _ = events.send(Event::now(job.number, kind));
         };
@@ -323,24 +352,27 @@ impl Runner {
             }
         };
         let host = &self.hosts[job.number];
-        let mut turn = match self.sessions.as_deref().map(|sessions| sessions.turn(job.number, cancel)).transpose() {
-            Ok(turn) => turn,
-            Err(outcome) => return AttemptResult::NotSent(outcome),
-        };
+        let mut turn =
+            match self.sessions.as_deref().map(|sessions| sessions.turn(job.number, &gate.cancel)).transpose() {
+                Ok(turn) => turn,
+                Err(outcome) => return AttemptResult::NotSent(outcome),
+            };
         let (has_begun, login) = (Cell::new(false), Cell::new(task.login.take()));
+        let (attempt, until) = (task.attempt, Cell::new(Instant::now() + host.connect_timeout.min(CENTURY)));
         let may_start = || {
-            let stage = HostStage::Connecting;
-            failures.may_start().map_err(|why| Outcome::Cancelled { stage, why: Some(why) })?;
+            gate.pass(job, attempt, until.get(), host.connect_timeout)?;
             has_begun.set(true);
             drop(login.take());
             Ok(())
         };
         let work = SessionWork { runner: self, job, host, events, may_start: &may_start };
         let kept = turn.as_mut().and_then(Turn::take);
-        let (mut line, outcome) = match kept.and_then(|line| self.reuse(&work, line, &has_begun, cancel, &mut note)) {
+        let mut address = None;
+        let reused = kept.and_then(|line| self.reuse(&work, line, &has_begun, &gate.cancel, &mut note));
+        let (mut line, outcome) = match reused {
             Some(done) => done,
             None => {
-                let mut watch = Watch::new(cancel, host.connect_timeout);
+                let mut watch = Watch::new(&gate.cancel, host.connect_timeout);
                 let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
                 drop(login.take());
                 send(EventKind::Attempted(Box::new(*watch.milestones())));
@@ -351,6 +383,8 @@ impl Runner {
                 };
                 self.stages.set(job.number, HostStage::Running);
                 send(EventKind::Connected);
+                address = watch.milestones().address;
+                until.set(watch.deadline());
                 let outcome = self.work_on(&work, &mut session, &mut watch, &mut note);
                 (Line { session: Some(session), path }, outcome)
             }
@@ -363,12 +397,25 @@ impl Runner {
             (Ok(_), Some(replaced)) => return AttemptResult::Ended(replaced),
             (Err(_), Some(replaced)) => return AttemptResult::NotSent(replaced),
             (Ok(outcome), None) if outcome.is_dropped() => return AttemptResult::NotSent(line.path.explain(outcome)),
-            (Ok(outcome), None) => self.settings.success.judge(line.path.explain(outcome)),
+            (Ok(outcome), None) => {
+                let was_lost = outcome.class() == Class::Lost;
+                let (told, explained) = (outcome.to_string(), line.path.explain(outcome));
+                // The end of a jump host says nothing about the host.
+                if was_lost && explained.to_string() != told {
+                    explained
+                } else {
+                    self.settings.success.judge(explained)
+                }
+            }
             (Err(outcome), None) => return AttemptResult::NotSent(outcome),
         };
+        // A name may have several addresses, and a check is about the machine that the command ran on.
+        if let (Route::Direct(addresses), Some(address)) = (&mut task.route, address) {
+            *addresses = vec![address];
+        }
         AttemptResult::Ended(match (self.check, &job.check) {
             (Some(times), Some(request)) if outcome.class() == Class::Ok => {
-                Checking { work: &work, task, request, times, cancel }.run(line, outcome, &mut note)
+                Checking { work: &work, task, request, times, cancel: &gate.cancel }.run(line, outcome, &mut note)
             }
             _ => match turn.filter(|_| goes_on) {
                 Some(turn) => {
@@ -504,7 +551,7 @@ fn checks(
     check: &Check,
     sudo: Option<&Sudo>,
     specs: &[HostSpec],
-    hosts: &[Destination],
+    hosts: &[Reached],
 ) -> Result<Vec<ExecRequest>, Unprepared> {
     let known = specs.iter().zip(hosts).map(|(spec, host)| (spec, &*host.user, host.port));
     let lines = check.commands.lines(known).map_err(|error| match error {

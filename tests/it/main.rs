@@ -107,6 +107,10 @@ mod input;
 mod interrupted;
 /// Sources of hosts, and the scripts that show some.
 mod inventory;
+/// What a run records, and runs that continue another one.
+mod journal;
+/// Runs that are killed, and what continues them.
+mod killed;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
 /// Which folder of the library imports which.
@@ -151,6 +155,8 @@ mod refused_copies;
 mod rekey;
 /// Servers that exchange keys again to do harm.
 mod rekey_attacks;
+/// Runs that are shown again from their journals.
+mod replayed;
 /// How a run is shown: folded, not at all, as files.
 mod reports;
 /// Variables and terminals for commands.
@@ -171,6 +177,8 @@ mod scripts;
 mod secrets;
 /// Sessions that stay between the commands of a client.
 mod sessions;
+/// Shares of a list.
+mod shard;
 /// Being stopped: by signals, by a reader that goes away, by a disk that is full.
 mod signals;
 /// The formats that show hosts one by one.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::JournalOpts;
+
 /// Options of reports.
 #[derive(Debug, Default, Args)]
 pub struct ReportOpts {
@@ -43,6 +45,10 @@ pub struct ReportOpts {
     /// Exit with the largest exit status of all hosts
     ///
     /// A host without one counts as 255.
-    #[arg(long = "max-status", help_heading = "Output")]
+    #[arg(long = "max-status", hide_short_help = true, help_heading = "Output")]
     pub max_status: bool,
+
+    /// Options of the journal.
+    #[command(flatten)]
+    pub journal: JournalOpts,
 }
