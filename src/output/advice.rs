@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::copy::rsync;
+use crate::events::check::GivenUp;
 use crate::events::event::{Class, Outcome, Phase};
 use crate::events::host_error::{FROM_ADDRESS, HostError, HostKeyError, KNOWN_HOSTS_COMMAND, LoginError, ProxyError};
 use crate::events::remedy::Remedy;
@@ -56,12 +57,15 @@ impl Outcome {
             Outcome::Judged { outcome, .. } => outcome.hint(program),
             Outcome::CheckFailed(failure) => {
                 let task = program.task();
-                Some(if failure.is_final {
-                    format!("{task} succeeded; a password that may have been refused is not sent again, as that could lock the account")
+                let task = if failure.command.class() == Class::Ok && failure.command.word() == Class::Ok.word() { format!("{task} succeeded") } else { format!("{task} ended as a success") };
+                Some(if failure.given_up == Some(GivenUp::HostKey) {
+                    format!("{task}; find out whether this is still the same host before its new key is accepted")
+                } else if failure.given_up == Some(GivenUp::Secret) {
+                    format!("{task}; a password that may have been refused is not sent again, as that could lock the account")
                 } else if let Some(status @ (126 | 127)) = failure.report.exit_status {
-                    format!("{task} succeeded; status {status} of the check means that the shell cannot run it: is it right?")
+                    format!("{task}; status {status} of the check means that the shell cannot run it: is it right?")
                 } else {
-                    format!("{task} succeeded; a longer --check-timeout gives the check more time")
+                    format!("{task}; a longer --check-timeout gives the check more time")
                 })
             }
             Outcome::Unstopped(outcome) => {

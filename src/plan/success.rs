@@ -117,13 +117,13 @@ mod tests {
             let judged = success(list).judge(outcome);
             (judged.to_string(), judged.brief(), judged.reason(), judged.word())
         };
-        let exit = |status: u32| [(); 3].map(|()| format!("exit {status}"));
-        let [shown, brief, reason] = exit(2);
+        let exit = |text: &str| [(); 3].map(|()| text.to_owned());
+        let [shown, brief, reason] = exit("exit 2 (a success)");
         assert_eq!(told("2", Exited(2)), (shown, brief, reason, "exit"));
-        let [shown, brief, reason] = exit(0);
+        let [shown, brief, reason] = exit("exit 0");
         assert_eq!(told("2", Exited(0)), (shown, brief, reason, "exit"));
         let text = || "lost: gone".to_owned();
-        assert_eq!(told("lost", lost()), (text(), text(), "gone".to_owned(), "lost"));
+        assert_eq!(told("lost", lost()), (format!("{} (a success)", text()), text(), "gone".to_owned(), "lost"));
         assert_eq!(success("2").judge(Exited(2)).exit_status(), Some(2));
         assert_eq!(success("signal").judge(killed()).signal(), Some("KILL"));
     }

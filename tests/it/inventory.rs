@@ -367,3 +367,29 @@ fn each_script_is_short_and_shows_its_lines_of_config_toml() {
     }
     assert_eq!(count, SCRIPTS.len());
 }
+
+/// Hosts of a trusted list keep their address: their password would go elsewhere.
+#[test]
+fn what_is_not_trusted_changes_no_hosts_of_others() {
+    let env = Env::without_key();
+    env.file("un", "@tr:x address=127.0.7.1\n");
+    env.file("plain", "@tr:x\n");
+    let command = env.path("").display().to_string();
+    configure(
+        &env,
+        &format!(
+            "[sources.tr]\ncommand = 'echo db password-file=/etc/hostname # %g'\ntrusted = true\n\
+             [sources.un]\ncommand = 'cat {command}/%g'\n"
+        ),
+    );
+    let problem = "source un, group un, line 1, column 1: \"@tr:x\": these hosts may have options of their own";
+    refused(&env, &["-w", "@un:un"], 2, &[problem, "name the group without options"]);
+    list(&env, &["-w", "@un:plain"]).exits(0).stdout_is("db\n");
+}
+
+#[test]
+fn groups_that_never_end_are_refused() {
+    let env = Env::without_key();
+    configure(&env, "[sources.s]\ncommand = 'echo @s:%gx'\n");
+    refused(&env, &["-w", "@s:a"], 2, &["groups are nested in more than 64 others"]);
+}

@@ -467,6 +467,8 @@ fn values_that_make_no_sense_are_refused() {
         (&["--batch=1", "--shard=1/2"], "--batch with --shard: each share would have batches"),
         (&["--batch=1", "--pause=soon"], "--pause"),
         (&["--batch=1", "--confirm", "each"], "the value of --confirm follows =: --confirm=each"),
+        (&["--stop-on-errors", "none"], "the value of --stop-on-errors follows ="),
+        (&["--stop-on-errors", "2:wait"], "the value of --stop-on-errors follows ="),
         (&["--check", "--"], "a check begins with the name of a program; to see what would be done use --dry-run"),
         (&["--order=random"], "expected list, reverse, shuffle or shuffle:SEED"),
         (&["--order=shuffle:x"], "such as shuffle:42"),
@@ -494,7 +496,8 @@ fn logins_of_a_check_are_bounded_too() {
     let run = indexed(&env, &server, 20, &args).run();
     run.exits(5).stderr_has("20 hosts: 20 check\n");
     let (most, starts) = logins(&server);
-    assert!(starts.len() > 40 && most == 2, "{} logins, {most} at once", starts.len());
+    // The server hears of a closed connection late. Without a bound, all twenty log in at once.
+    assert!(starts.len() > 40 && most < 8, "{} logins, {most} at once", starts.len());
 }
 
 #[test]
@@ -506,4 +509,30 @@ fn a_stop_within_a_batch_is_told_with_what_is_left_of_it() {
     // From cron, nothing but failures is said.
     let quiet = indexed(&env, &server, 2, &["-q", "--batch", "1", "--order", "shuffle"]).run();
     quiet.exits(0).check(quiet.stderr_text().is_empty(), "nothing has failed");
+}
+
+/// A program that answers questions for passwords is no terminal.
+#[test]
+fn an_askpass_program_confirms_nothing() {
+    let fleet = Fleet::new(2);
+    let askpass = fleet.env.file("askpass", "#!/bin/sh\necho y\n");
+    std::fs::set_permissions(&askpass, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a program");
+    let run = fleet.pssh().args(["--batch", "1", "--confirm", "--", "true"]).variable("SSH_ASKPASS", &askpass);
+    let run = run.variable("DISPLAY", ":0").variable("SSH_ASKPASS_REQUIRE", "force").run();
+    run.exits(2).stderr_has("--confirm: there is no terminal");
+}
+
+#[test]
+fn a_signal_does_not_abandon_a_run_that_stops_by_itself() {
+    let env = Env::new();
+    let frozen = Behaviour::Script(vec![Step::Stdout(b"begun\n".to_vec()), Step::Freeze]);
+    let slow =
+        Behaviour::Script(vec![Step::Sleep(Duration::from_millis(700)), Step::Eof, Step::ExitStatus(1), Step::Close]);
+    let server = server(&env, Config::default().on("run 0", slow).on("run 1", frozen));
+    let mut running = indexed(&env, &server, 2, &["--json", "--stop-on-errors=1:now"]).start();
+    running.wait_for("\"message\":\"exit 1\"");
+    running.signal(Signal::INT);
+    let run = running.finish();
+    let events = events(&run);
+    run.check(of(&events, "end").len() == 2 && of(&events, "run_end").len() == 1, "both are reported");
 }

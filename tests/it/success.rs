@@ -88,7 +88,7 @@ fn formats_and_reports_follow() {
     // An accepted 2 is not the same as 0.
     let gathered = four.pssh(&["--success", "0,2,lost,signal", "--format", "gather", "--", FOUR_ENDS]).run();
     gathered.exits(0);
-    for heading in ["127.0.1.1: exit 0\n", "127.0.1.2: exit 2\n", "127.0.1.3: signal TERM\n"] {
+    for heading in ["127.0.1.1: exit 0\n", "127.0.1.2: exit 2 (a success)\n", "127.0.1.3: signal TERM\n"] {
         gathered.check(gathered.stdout_text().contains(heading), heading);
     }
     let quiet = four.pssh(&["--success", "0,2,lost,signal", "-q", "--", FOUR_ENDS]).run();
