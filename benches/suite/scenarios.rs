@@ -231,5 +231,11 @@ pub(crate) const CASES: &[Case] = &[
         ..BASE
     },
     Case { key: "g-one", title: "One host says one line", hosts: 1, parallel: 1, rounds: 15, contest: SINGLE, ..BASE },
-    Case { key: "h", title: "1,000 hosts say one line, 64 at once, and are recorded", rounds: 7, contest: JOURNAL, ..BASE },
+    Case {
+        key: "h",
+        title: "1,000 hosts say one line, 64 at once, and are recorded",
+        rounds: 7,
+        contest: JOURNAL,
+        ..BASE
+    },
 ];
