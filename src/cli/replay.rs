@@ -74,7 +74,7 @@ pub fn run(opts: &Opts, settings: &OutputSettings, heard: &Heard) -> Result<Endi
     });
     let beginning = Beginning { user: None, clock, known: Arc::default(), is_output_known: true };
     let fault = || broken.get().map(|why| format!("--replay {why}"));
-    show(opts, settings, &jobs, &beginning, (&events(recall)?, &fault), heard)
+    show(opts, settings, &jobs, (&beginning, None), (&events(recall)?, &fault), heard)
 }
 
 fn refused(error: MergeError) -> Fatal {
@@ -120,11 +120,14 @@ fn jobs(merged: &Merged) -> Result<Arc<[Job]>, Fatal> {
     let job = |host: &Host| {
         let bad = |problem| usage(anyhow!("--replay: the host with the index {}: {problem}", host.index));
         let spec = HostSpec::new(parse_entry(&host.entry).map_err(bad)?, Origin::Text("--replay"));
-        let spec = match &host.alias {
+        let mut spec = match &host.alias {
             Some(alias) => spec.with_alias(alias).map_err(bad)?,
             None => spec,
         };
-        Ok(Job::recorded(host.index, spec, host.label.clone(), host.user.clone(), host.port))
+        let number = |count: usize| u32::try_from(count).map_err(|error| bad(error.to_string()));
+        spec.place.index = number(host.index)?;
+        spec.place.count = number(merged.hosts.len())?;
+        Ok(Job::recorded(host.index, spec, host.label.clone(), host.user.as_str().into(), host.port))
     };
     merged.hosts.iter().map(job).collect()
 }

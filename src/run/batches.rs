@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded, never};
+use crossbeam_channel::{Receiver, bounded};
 
 use super::queue::Channels;
 use crate::events::event::{Batch, BatchNews, Event, EventKind, Tally};
@@ -31,7 +31,6 @@ pub(super) struct Batches {
     pause: Duration,
     confirm: Option<Confirm>,
     terminal: Option<Arc<Terminal>>,
-    never: Receiver<Tally>,
 }
 
 /// What the run does now.
@@ -85,7 +84,6 @@ impl Batches {
             pause: rolling.pause,
             confirm: rolling.confirm,
             terminal,
-            never: never(),
         }
     }
 
@@ -114,10 +112,10 @@ impl Batches {
     }
 
     /// The channel that wakes when the output has shown a batch.
-    pub(super) fn shown(&self) -> &Receiver<Tally> {
+    pub(super) fn shown(&self) -> Option<&Receiver<Tally>> {
         match &self.turn {
-            Turn::Showing(shown) => shown,
-            _ => &self.never,
+            Turn::Showing(shown) => Some(shown),
+            _ => None,
         }
     }
 

@@ -100,7 +100,7 @@ const COMPLETED: &[(&str, &str)] = &[
     ("pssh -H zz", "zz"),
     ("pssh -t zz", "zz"),
     ("pssh --env zz", "zz"),
-    ("pssh -H alpha1 zz", "zz"),
+    ("pssh -H alpha1 zqjx", "zqjx"),
     ("pssh -H alpha1 ls zz", "zzfile"),
     ("pssh -H alpha1 unam", "uname"),
     ("pscp -H alpha1 zz", "zzfile"),

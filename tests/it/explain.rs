@@ -13,7 +13,7 @@ use crate::bin::{Env, Run, ssh_keygen};
 const EXEMPT: [(&str, &[&str]); 5] = [
     (
         "they choose the hosts: each host's first line has its place",
-        &["hosts", "host", "nodes", "only", "exclude", "host-glob", "host-config"],
+        &["hosts", "host", "nodes", "only", "exclude", "host-glob", "host-config", "shard"],
     ),
     (
         "they say what is shown of the hosts, and where",

@@ -463,6 +463,7 @@ fn values_that_make_no_sense_are_refused() {
         (&["--pause=1m"], "--pause is for the time between two batches; give their sizes with --batch"),
         (&["--confirm"], "--confirm is for the time between two batches; give their sizes with --batch"),
         (&["--batch=1", "--confirm=always"], "[possible values: first, each]"),
+        (&["--batch=1", "--shard=1/2"], "--batch with --shard: each share would have batches"),
         (&["--batch=1", "--pause=soon"], "--pause"),
         (&["--order=random"], "expected list, reverse, shuffle or shuffle:SEED"),
         (&["--order=shuffle:x"], "such as shuffle:42"),
@@ -477,4 +478,18 @@ fn values_that_make_no_sense_are_refused() {
         let run = env.pssh().args(["-H", "a"]).args(args).arg("true").run();
         run.exits(2).stderr_has(words);
     }
+}
+
+/// A check that needs a new connection for each try.
+#[test]
+fn logins_of_a_check_are_bounded_too() {
+    let env = Env::new();
+    let cut = Behaviour::Script(vec![Step::DropConnection(crate::embedded::End::Fin)]);
+    let server = server(&env, Config { delay: Duration::from_millis(3), ..Config::default() }.on("look", cut));
+    let args =
+        ["--check", "look", "--check-interval", "0.01", "--check-timeout", "2", "--connect-par", "2", "-p", "20"];
+    let run = indexed(&env, &server, 20, &args).run();
+    run.exits(5).stderr_has("20 hosts: 20 check\n");
+    let (most, starts) = logins(&server);
+    assert!(starts.len() > 40 && most == 2, "{} logins, {most} at once", starts.len());
 }

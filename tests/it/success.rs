@@ -44,7 +44,7 @@ fn the_list_is_exactly_the_set_of_successes() {
         // What happened is told as it was, but for a 0 that is a failure.
         run.ends("127.0.1.2", "exit 2").ends("127.0.1.3", "signal TERM").ends("127.0.1.4", "lost: ");
         run.ends("127.0.1.1", if list.contains('0') { "ok (exit 0)" } else { "exit 0" });
-        let hint = (!list.contains('0')).then(|| "0 is not in the list of --success, which replaces its default, 0");
+        let hint = (!list.contains('0')).then_some("0 is not in the list of --success, which replaces its default, 0");
         run.check(run.hint("127.0.1.1").as_deref() == hint, "the hint of a refused 0");
         run.check(run.hint("127.0.1.4").is_none() || !list.contains("lost"), "a host that succeeded gets no hint");
     }

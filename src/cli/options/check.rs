@@ -21,19 +21,19 @@ pub struct CheckOpts {
           allow_hyphen_values = true)]
     pub success: Option<Success>,
 
-    /// Repeat CMD on each host until its exit status is 0
+    /// Repeat CMD on each host until it exits with 0
     ///
     /// Once the command has succeeded, the host keeps its place until CMD does, too: pssh runs it on the same connection, or on a
     /// new one if that has ended, as after a reboot. CMD gets no standard input, and its output is not shown; the report of a
-    /// failure has its last line. The placeholders of the command, such as %q, also work in it. It is the only thing that
-    /// pssh repeats.
+    /// failure has its last line. The placeholders of the command, such as %q, also work in it. A try that cannot connect
+    /// counts as failed. CMD is the only thing that pssh repeats.
     #[arg(long = "check", value_name = "CMD", help_heading = "Rolling runs", allow_hyphen_values = true,
           value_parser = OsStringValueParser::new().try_map(command), value_hint = ValueHint::CommandString)]
     pub check: Option<OsString>,
 
-    /// Fail the host if the check takes TIME [default: 60]
+    /// Give up the check after TIME [default: 60]
     ///
-    /// The time of all tries together, from the end of the command.
+    /// It is the time of all tries together, from the end of the command. A try that cannot begin in time is not waited for.
     #[arg(long = "check-timeout", hide_short_help = true, value_name = "TIME", help_heading = "Rolling runs", requires = "check",
           value_parser = check::timeout)]
     pub check_timeout: Option<Duration>,

@@ -376,6 +376,23 @@ mod tests {
     }
 
     #[test]
+    fn hosts_whose_check_is_repeated_are_counted_apart() {
+        let jobs = crate::plan::job::of_list("a b c");
+        let mut progress = Progress::new(jobs.len());
+        let mut shown = |job, seconds, kind| line_after(&mut progress, &jobs, job, seconds, kind);
+        for job in 0..2 {
+            shown(job, 1, EventKind::Started);
+            shown(job, 1, EventKind::Connected);
+        }
+        let line = shown(0, 2, EventKind::Checking);
+        assert!(line.ends_with(" 0/3 1 running, 1 checking, 0:02"), "{line}");
+        let line = shown(1, 5, EventKind::Checking);
+        assert!(line.ends_with(" 0/3 2 checking, 0:05, slowest a (4 s, checking)"), "{line}");
+        let line = shown(1, 5, EventKind::Finished { outcome: Outcome::Exited(0), attempts: 1 });
+        assert!(line.ends_with(" 1/3 1 checking, 0:05, slowest a (4 s, checking)"), "{line}");
+    }
+
+    #[test]
     fn hosts_that_wait_for_another_attempt_are_counted_apart() {
         let jobs = crate::plan::job::of_list("a b c");
         let mut progress = Progress::new(jobs.len());
