@@ -252,7 +252,7 @@ mod tests {
             log.lock().expect("lock").push(job.number);
             AttemptResult::Ended(Outcome::Exited(0))
         };
-        let known = |job: usize| job % 2 == 0;
+        let known = |job: usize| job.is_multiple_of(2);
         let recall: Recall = Box::new(move |emit| {
             for job in (0..6).filter(|job| known(*job)) {
                 emit(Event::now(job, EventKind::Finished { outcome: Outcome::Exited(7), attempts: 2 }));
