@@ -66,15 +66,17 @@ pub fn install(cancel: &Cancel, run: &Interruptible, teller: Teller) -> io::Resu
     let mut signals = Signals::new(wanted)?;
     let (cancel, run) = (cancel.clone(), run.clone());
     thread::Builder::new().name("pssh-signals".to_owned()).stack_size(STACK).spawn(move || {
+        let mut is_first = true;
         for signal in signals.forever() {
-            // Announced before any host stops.
-            let interruption = run.tell(&teller, signal, !cancel.is_triggered());
-            let is_first = cancel.trigger(Reason::Signal(signal));
+            // Announced before any host stops. A run that stops by itself already is not yet abandoned.
+            let interruption = run.tell(&teller, signal, is_first);
+            cancel.trigger(Reason::Signal(signal));
             interruption.iter().for_each(|interruption| run.ensure(&teller, interruption));
             if !is_first {
                 status_line::leave();
                 die_by(signal);
             }
+            is_first = false;
         }
     })?;
     Ok(())

@@ -30,6 +30,7 @@ use crate::hosts::host_config::HostConfig;
 use crate::hosts::{self, Definitions, Groups, HostSpec, ListNames, Lists, ResolvedShard, file_names};
 use crate::output::{self, Beginning, Broken, Format, OutputSettings, Report, Summary};
 use crate::plan::check::{Check, CheckTimes};
+use crate::plan::failure_limit::StopOnErrors;
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
 use crate::plan::rolling::Order;
@@ -165,7 +166,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
             |job| engine.runner().check_as_sent(job),
         ));
     }
-    if let Order::Shuffle(_) = rolling.order {
+    if matches!(rolling.order, Order::Shuffle(_)) && !opts.reports.quiet {
         notices::complain(program, &format!("order {}; give this to --order to repeat it", rolling.order));
     }
     if verbose {
@@ -354,11 +355,18 @@ fn answer(text: &str) -> Result<Ending, Fatal> {
     }
 }
 
+/// Returns whether the first word is the missing value of `--confirm`: `--confirm each`.
+fn is_stray_confirm(opts: &Opts) -> bool {
+    let word = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
+    opts.rolling.confirm.is_some() && !opts.are_marked && matches!(word, "each" | "first")
+}
+
 /// Returns whether the command is the missing value of `--stop-on-errors`: `--stop-on-errors 3`.
 fn is_stray_number(opts: &Opts) -> bool {
     let word = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
-    let digits = word.strip_suffix('%').unwrap_or(word);
-    opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    let looks_like_one =
+        StopOnErrors::parse(word).is_ok() || !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    opts.running.stop_on_errors.is_some() && !opts.are_marked && looks_like_one
 }
 
 /// Returns whether the first word is the missing value of `--list`: `--list folded`.
@@ -396,13 +404,16 @@ fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> 
         return Err(usage(anyhow!(words::no_hosts(opts, environment))));
     }
     let problem = match (opts.program, opts.words.len()) {
+        _ if is_stray_confirm(opts) => "the value of --confirm follows =: --confirm=each",
         (Program::Pssh, 1..) if opts.command.ping => "--ping takes no command: it only logs in",
         (Program::Pssh, 0) if opts.command.ping => return Ok(()),
         (Program::Pssh, 1..) if takes_text(opts) && is_blank(&opts.words) => {
             "the command is empty: is a variable in it not set?"
         }
         (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
-        (Program::Pssh, _) if is_stray_number(opts) => "the number of --stop-on-errors follows =: --stop-on-errors=3",
+        (Program::Pssh, _) if is_stray_number(opts) => {
+            "the value of --stop-on-errors follows =: --stop-on-errors=3 or --stop-on-errors=none"
+        }
         (Program::Pssh, _) if takes_text(opts) && !opts.are_marked && is_number(&opts.words[0]) => {
             return Err(usage(anyhow!(
                 "the command begins with the number {0}: does the option before it take no value? -- {0} runs it as a command",

@@ -276,6 +276,8 @@ pub enum HostStage {
     Connecting,
     /// It is logged in to: the command may have been sent.
     Running,
+    /// The command has succeeded, and its check has not yet passed.
+    Checking,
 }
 
 impl From<Phase> for HostStage {
@@ -525,7 +527,9 @@ impl Outcome {
             Outcome::TimedOut { phase, .. } => HostStage::from(*phase) == HostStage::Connecting,
             Outcome::Failed(error) => match error.class() {
                 Class::Auth => !matches!(**error, HostError::Sudo { .. }),
-                Class::Dns | Class::Connect | Class::Proxy | Class::HostKey | Class::Ssh => true,
+                // It was reached before, and the command may have run.
+                Class::HostKey => !matches!(**error, HostError::HostKey(HostKeyError::Replaced { .. })),
+                Class::Dns | Class::Connect | Class::Proxy | Class::Ssh => true,
                 _ => false,
             },
             Outcome::Recorded(recorded) => recorded.is_unreached,
@@ -585,15 +589,19 @@ impl fmt::Display for Outcome {
                     HostStage::Waiting => "cancelled: never started",
                     HostStage::Connecting => "cancelled: stopped while connecting",
                     HostStage::Running => "cancelled: stopped while running",
+                    HostStage::Checking => "cancelled: stopped while checking, after the command had succeeded",
                 })?;
                 why.map_or(Ok(()), |why| why.fmt(f))
             }
             Outcome::Unstopped(outcome) => outcome.fmt(f),
-            Outcome::Judged { outcome, .. } => match outcome.exit_status() {
-                // Not "ok" if it is refused.
-                Some(status) => write!(f, "exit {status}"),
-                None => outcome.fmt(f),
-            },
+            Outcome::Judged { is_success, outcome } => {
+                match outcome.exit_status() {
+                    // Not "ok" if it is refused.
+                    Some(status) => write!(f, "exit {status}")?,
+                    None => outcome.fmt(f)?,
+                }
+                f.write_str(if *is_success { " (a success)" } else { "" })
+            }
             Outcome::CheckFailed(failure) => write!(f, "{}: {failure}", Class::Check.word()),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
             Outcome::Recorded(recorded) => recorded.fmt(f),

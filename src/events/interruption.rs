@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub struct Stages(Arc<[AtomicU8]>);
 
 /// The host has ended, though its command may still run.
-const ENDED: u8 = 3;
-const UNSTOPPED: u8 = 4;
+const ENDED: u8 = 100;
+const UNSTOPPED: u8 = 101;
 
 impl Stages {
     /// Creates the stages of that many hosts, all waiting.

@@ -95,6 +95,9 @@ pub fn check_reference(text: &str) -> Result<(), String> {
     Reference::parse(text).map(drop)
 }
 
+/// How deep groups may be nested: more than lists need, and far from the end of the stack.
+const DEEPEST: usize = 64;
+
 /// Checks the name of a group, which becomes part of a command and of file names.
 ///
 /// # Errors
@@ -145,6 +148,11 @@ impl Found<'_> {
         if let Some(first) = self.groups.open.iter().position(|open| open == name) {
             let chain = self.groups.open[first..].iter().map(|open| format!("@{open} has ")).collect::<String>();
             self.reject(&format!("@{name}"), origin.clone(), &format!("the group contains itself: {chain}@{name}"));
+            return None;
+        }
+        if self.groups.open.len() >= DEEPEST {
+            let problem = format!("groups are nested in more than {DEEPEST} others");
+            self.reject(&format!("@{name}"), origin.clone(), &problem);
             return None;
         }
         self.groups.open.push(name.to_owned());

@@ -209,6 +209,11 @@ impl Found<'_> {
                 }
             }
         }
+        if untrusted.is_some() && entry.starts_with('@') && (said.user.is_some() || !said.options.is_empty()) {
+            let problem = "these hosts may have options of their own, such as a password file, and this list is not trusted to change any: \
+                           name the group without options";
+            self.reject(entry, at(column(entry)), problem);
+        }
         self.complete(before, said, &written);
         if self.bad.len() > complaints {
             self.hosts.truncate(before);

@@ -19,12 +19,21 @@ impl Found<'_> {
     /// Adds the hosts of lists that are not there yet, each list with the place where it begins. The result is a set, as
     /// in pdsh and clush: `a,a` is one host.
     pub(super) fn add_lists<'t>(&mut self, lists: impl IntoIterator<Item = (&'t str, Origin)>) {
+        let mut lists = lists.into_iter().peekable();
+        if lists.peek().is_none() {
+            return;
+        }
         let mut all = Set::of(std::mem::take(&mut self.hosts));
         for (text, place) in lists {
             let complaints = self.bad.len();
             let listed = self.evaluate(text, &place);
-            if self.bad.len() == complaints {
-                self.add_to(&mut all, listed, text, &place);
+            if self.bad.len() > complaints {
+                continue;
+            }
+            if all.hosts.is_empty() {
+                all = listed;
+            } else {
+                self.add_to(&mut all, listed.hosts, text, &place);
             }
         }
         self.hosts = all.hosts;
@@ -40,7 +49,7 @@ impl Found<'_> {
     }
 
     /// Evaluates a list from left to right.
-    fn evaluate(&mut self, text: &str, place: &Origin) -> Vec<HostSpec> {
+    fn evaluate(&mut self, text: &str, place: &Origin) -> Set {
         let mut set = Set::default();
         let mut steps = 0;
         for term in self.terms(text, place) {
@@ -50,7 +59,7 @@ impl Found<'_> {
                 if steps > MOST_STEPS {
                     let problem = "too many hosts up to here for ! & ^ to compare";
                     self.reject(term.text, origin, problem);
-                    return set.hosts;
+                    return set;
                 }
             }
             let mut chosen = Choice::default();
@@ -84,7 +93,7 @@ impl Found<'_> {
                 self.add_to(&mut set, named, term.text, &origin);
             }
         }
-        set.hosts
+        set
     }
 
     /// Adds hosts to a set, unless there are too many.

@@ -66,6 +66,8 @@ impl Outcome {
                 let task = program.task();
                 Some(if failure.is_final {
                     format!("{task} succeeded; a password that may have been refused is not sent again, as that could lock the account")
+                } else if let Some(status @ (126 | 127)) = failure.report.exit_status {
+                    format!("{task} succeeded; status {status} of the check means that the shell cannot run it: is it right?")
                 } else {
                     format!("{task} succeeded; a longer --check-timeout gives the check more time")
                 })

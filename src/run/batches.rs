@@ -11,8 +11,9 @@ use crate::events::event::{Batch, BatchNews, Event, EventKind, Tally};
 use crate::hosts::nodeset::fold;
 use crate::plan::job::Job;
 use crate::plan::rolling::{Confirm, Rolling};
+use crate::system::cancel::Reason;
 use crate::system::poll::Patience;
-use crate::system::terminal::{AskError, Terminal};
+use crate::system::terminal::{AskError, Terminal, is_in_background};
 
 /// Longer lists of hosts are left out of the question.
 const LONGEST_NAMES: usize = 120;
@@ -55,14 +56,24 @@ pub(super) enum Next {
     Admit,
     /// It waits for the output, or the end of a pause.
     Wait,
-    /// It ends all other hosts, since the user declined the next batch.
-    Decline,
+    /// It ends all other hosts, for this reason.
+    Stop(Reason),
     /// All batches have ended.
     Over,
 }
 
-/// A question was interrupted by the end of the run or of its time.
-struct Interrupted;
+/// Why a question has no answer.
+enum Unanswered {
+    /// The run has ended, or its time.
+    Interrupted,
+    /// The program is in the background of the terminal.
+    Background,
+    /// The terminal is gone.
+    Gone,
+}
+
+/// How soon to look again whether the program is in the foreground.
+const BACKGROUND_PAUSE: Duration = Duration::from_secs(1);
 
 impl Batches {
     /// Divides the jobs that have not `ended` before the run.
@@ -154,9 +165,14 @@ impl Batches {
                 let tally = tally.take();
                 match self.is_confirmed(tally.as_ref(), patience) {
                     Ok(true) => self.begin(channels),
-                    Ok(false) => Next::Decline,
-                    Err(Interrupted) => {
+                    Ok(false) => Next::Stop(Reason::Declined),
+                    Err(Unanswered::Gone) => Next::Stop(Reason::TerminalGone),
+                    Err(Unanswered::Interrupted) => {
                         self.turn = Turn::Asking(tally);
+                        Next::Wait
+                    }
+                    Err(Unanswered::Background) => {
+                        self.turn = Turn::Pausing(Instant::now() + BACKGROUND_PAUSE, tally);
                         Next::Wait
                     }
                 }
@@ -184,7 +200,7 @@ impl Batches {
     }
 
     /// Asks the user whether to start the current batch, if it is to be confirmed. Without an answer, it is declined.
-    fn is_confirmed(&mut self, ended: Option<&Tally>, patience: Patience<'_>) -> Result<bool, Interrupted> {
+    fn is_confirmed(&mut self, ended: Option<&Tally>, patience: Patience<'_>) -> Result<bool, Unanswered> {
         let is_asked = match self.confirm {
             Some(Confirm::First) => self.current == 1,
             Some(Confirm::Each) => true,
@@ -193,10 +209,13 @@ impl Batches {
         let (true, Some(terminal)) = (is_asked, &self.terminal) else { return Ok(true) };
         let mut question = self.question(ended);
         loop {
-            let answer = match terminal.ask(&question, true, patience) {
+            let answer = match terminal.confirm(&question, patience) {
                 Ok(answer) => answer,
-                Err(AskError::Cancelled | AskError::TooLate) => return Err(Interrupted),
-                Err(_) => return Ok(false),
+                Err(AskError::Cancelled | AskError::TooLate) => return Err(Unanswered::Interrupted),
+                // Ctrl-D.
+                Err(AskError::Nothing) => return Ok(false),
+                Err(_) if is_in_background() => return Err(Unanswered::Background),
+                Err(_) => return Err(Unanswered::Gone),
             };
             match answer.expose().to_ascii_lowercase().trim_ascii() {
                 b"y" | b"yes" => return Ok(true),

@@ -27,6 +27,8 @@ const KEPT: usize = 1024;
 const KEPT_LINES: usize = 5;
 /// A try that the time limit leaves less time than this is too short to tell.
 const SHORT: Duration = Duration::from_secs(1);
+/// How long before the end the last try begins, beyond twice the time of the one before.
+const LAST_TRY: Duration = Duration::from_millis(500);
 /// What did not end in time.
 const NOT_ENDED: &str = "the last one had not ended";
 
@@ -53,7 +55,7 @@ enum Verdict {
     Again,
     /// Its time was over before it ended.
     Late,
-    /// A password may have been refused: a repetition may lock the account.
+    /// It is not repeated: a password may have been refused, which may lock the account, or the host has another key.
     Final,
     /// The try's outcome is that of the host.
     Ended,
@@ -100,7 +102,8 @@ impl Checking<'_> {
     ) -> (Verdict, Outcome) {
         loop {
             let mut output = LastOutput::default();
-            let had = deadline.saturating_duration_since(Instant::now());
+            let begun = Instant::now();
+            let had = deadline.saturating_duration_since(begun);
             let outcome = self.try_once(line, deadline, &mut output, told, note);
             let outcome = if self.cancel.is_triggered() { self.cancelled(outcome) } else { outcome };
             let verdict = verdict(&outcome);
@@ -125,21 +128,26 @@ impl Checking<'_> {
             if verdict != Verdict::Again {
                 return (verdict, outcome);
             }
-            // A try that cannot begin in time is not waited for.
-            let next = Instant::now() + self.times.interval.min(CENTURY);
+            let now = Instant::now();
+            let mut next = now + self.times.interval.min(CENTURY);
             if next >= deadline {
-                return (verdict, outcome);
+                // The last try begins as late as it can end in time.
+                let needs = (now - begun) * 2 + LAST_TRY;
+                match deadline.checked_sub(needs).filter(|last| *last > now) {
+                    Some(last) => next = last,
+                    None => return (verdict, outcome),
+                }
             }
             let _ = Patience { cancel: self.cancel, until: next }.wait(&[]);
             if self.cancel.is_triggered() {
-                return (Verdict::Ended, Outcome::cancelled(self.cancel, HostStage::Running));
+                return (Verdict::Ended, Outcome::cancelled(self.cancel, HostStage::Checking));
             }
         }
     }
 
     /// Returns the outcome of a try that the end of the run has cut off, unless it ended by itself.
     fn cancelled(&self, outcome: Outcome) -> Outcome {
-        let cancelled = || Outcome::cancelled(self.cancel, HostStage::Running);
+        let cancelled = || Outcome::cancelled(self.cancel, HostStage::Checking);
         match outcome {
             Outcome::Unstopped(_) => Outcome::Unstopped(Box::new(cancelled())),
             Outcome::Exited(0) => outcome,
@@ -181,11 +189,15 @@ impl Checking<'_> {
         line.path = Path::Direct;
         let slot = match self.task.gate.as_ref().map(|gate| gate.pass(self.cancel, deadline)) {
             Some(Err(Closed)) if self.cancel.is_triggered() => {
-                return Outcome::cancelled(self.cancel, HostStage::Running);
+                return Outcome::cancelled(self.cancel, HostStage::Checking);
             }
             Some(Err(Closed)) => {
                 let (phase, limit) = (Phase::Connect, self.times.timeout);
-                return Outcome::TimedOut { phase, limit, missing: "other logins were still under way" };
+                return Outcome::TimedOut {
+                    phase,
+                    limit,
+                    missing: "no turn to log in, which --connect-par or --rate allows",
+                };
             }
             Some(Ok(slot)) => slot,
             None => None,
@@ -212,7 +224,7 @@ impl Checking<'_> {
     /// Runs the check on the session of `line`, which ends it unless it can take another one.
     fn run_once(&self, line: &mut Line, left: Duration, output: &mut LastOutput, watch: &mut Watch<'_>) -> Outcome {
         let Some(session) = &mut line.session else {
-            return Outcome::cancelled(self.cancel, HostStage::Running);
+            return Outcome::cancelled(self.cancel, HostStage::Checking);
         };
         let listener = Box::new(|stream: Stream, bytes: Vec<u8>| output.add(stream, bytes));
         let outcome = self.work.check(session, self.request, left, listener, watch);
@@ -244,7 +256,8 @@ fn verdict(outcome: &Outcome) -> Verdict {
         Outcome::Cancelled { .. } => Verdict::Ended,
         Outcome::Unstopped(outcome) => verdict(outcome),
         Outcome::Failed(error) => match &**error {
-            HostError::HostKey(_) | HostError::Local { .. } => Verdict::Ended,
+            HostError::HostKey(_) => Verdict::Final,
+            HostError::Local { .. } => Verdict::Ended,
             HostError::Auth(error) if error.told_secret => Verdict::Final,
             HostError::Sudo { hint: Some(Remedy::SudoNotBegun { was_told: false }), .. } => Verdict::Again,
             HostError::Sudo { .. } => Verdict::Final,

@@ -111,9 +111,12 @@ impl Pace {
         while self.opens(now).is_some_and(|opens| opens <= now)
             && let Some(grant) = self.waiting.pop_front()
         {
-            // Without its receiver, the slot returns at once.
+            let before = self.next;
             let slot = self.start(now);
-            let _ = grant.send(slot);
+            // Without its receiver, the slot returns at once, and nothing has started.
+            if grant.send(slot).is_err() {
+                self.next = before;
+            }
         }
     }
 

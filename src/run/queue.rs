@@ -185,7 +185,7 @@ impl Queue {
                 match self.batches.advance(stopped.is_some(), channels, patience) {
                     Next::Over => return,
                     Next::Admit => continue,
-                    Next::Decline => return self.cancel_waiting(Some(Reason::Declined), channels),
+                    Next::Stop(why) => return self.cancel_waiting(Some(why), channels),
                     Next::Wait => {}
                 }
             }

@@ -1,7 +1,10 @@
 //! The runner: the shared state of jobs, and one attempt at a job.
 
 use std::collections::HashSet;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -38,9 +41,13 @@ use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
 use crate::ssh::watch::{Carrier, Watch};
 use crate::system::cancel::Cancel;
+use crate::system::files::bounded;
 use crate::system::open_files::Held;
 use crate::system::password_source::Source;
 use crate::system::terminal::Terminal;
+
+/// How many hosts are looked up in ssh_config in less time than it takes to start threads for it, or nearly so.
+const FOR_ONE_THREAD: usize = 20_000;
 
 /// Runs jobs, and holds their shared state.
 pub struct Runner {
@@ -105,6 +112,41 @@ impl Path {
     }
 }
 
+/// Checks the jump hosts of a host, and returns what its job needs of it.
+fn reach(
+    destinations: &Destinations,
+    host: &Destination,
+    users: &mut HashSet<Arc<str>>,
+) -> Result<Reached, Unprepared> {
+    if let Some(Proxy::Jump(hops)) = &host.proxy {
+        hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
+    }
+    Ok(Reached::of(host, users))
+}
+
+/// Does so for all hosts of a list, on several threads if it is long. Nothing is asked meanwhile.
+fn reach_all(destinations: &Destinations, specs: &[HostSpec]) -> Result<Vec<Reached>, Unprepared> {
+    let reach_some = |specs: &[HostSpec]| {
+        let mut users = HashSet::new();
+        destinations.map(specs, |host| reach(destinations, &host, &mut users))
+    };
+    if specs.len() <= FOR_ONE_THREAD {
+        return reach_some(specs);
+    }
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let parts: Vec<_> = thread::scope(|scope| {
+        let reach_some = |part| bounded::under(&destinations.cancel, || reach_some(part));
+        let parts = specs.chunks(specs.len().div_ceil(threads));
+        let parts: Vec<_> = parts.map(|part| scope.spawn(move || reach_some(part))).collect();
+        parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    let mut reached = Vec::with_capacity(specs.len());
+    for part in parts {
+        reached.append(&mut part?);
+    }
+    Ok(reached)
+}
+
 impl Runner {
     /// Gets the password, reads ssh_config, known_hosts and the keys, and creates the jobs of `specs`: checks everything
     /// and asks the user everything that applies to all hosts before the first connection.
@@ -121,7 +163,7 @@ impl Runner {
     ) -> Result<(Runner, Arc<[Job]>), Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
-        if settings.rolling.confirm.is_some() && settings.logs_in && !terminal.is_there() {
+        if settings.rolling.confirm.is_some() && settings.logs_in && !terminal.is_at_hand() {
             return Err(Unprepared::Unconfirmed);
         }
         let read = |source: &Option<Source>| {
@@ -132,20 +174,14 @@ impl Runner {
         let password = password.map(Arc::new);
         let sudo_password = SudoPassword::new(sudo_password, password.clone(), Arc::clone(&terminal));
         let destinations = Destinations::new(Arc::clone(&settings), password, Arc::clone(&terminal), cancel)?;
-        let mut users = HashSet::new();
-        let mut reach = |host: &Destination| {
-            if let Some(Proxy::Jump(hops)) = &host.proxy {
-                hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
-            }
-            Ok(Reached::of(host, &mut users))
-        };
         // What only prints needs no destinations, of which each is large.
         let (hosts, reached) = if settings.logs_in {
-            let hosts = destinations.hosts(&specs)?;
-            let reached = hosts.iter().map(reach).collect::<Result<_, Unprepared>>()?;
+            let (hosts, mut users) = (destinations.hosts(&specs)?, HashSet::new());
+            let reached = hosts.iter().map(|host| reach(&destinations, host, &mut users));
+            let reached = reached.collect::<Result<_, Unprepared>>()?;
             (hosts, reached)
         } else {
-            (Vec::new(), destinations.map(&specs, |host| reach(&host))?)
+            (Vec::new(), reach_all(&destinations, &specs)?)
         };
         let requests = match &work {
             Work::Commands { commands, inputs } => {
@@ -311,9 +347,22 @@ impl Runner {
             (Ok(_), Some(replaced)) => return AttemptResult::Ended(replaced),
             (Err(_), Some(replaced)) => return AttemptResult::NotSent(replaced),
             (Ok(outcome), None) if outcome.is_dropped() => return AttemptResult::NotSent(line.path.explain(outcome)),
-            (Ok(outcome), None) => self.settings.success.judge(line.path.explain(outcome)),
+            (Ok(outcome), None) => {
+                let was_lost = outcome.class() == Class::Lost;
+                let (told, explained) = (outcome.to_string(), line.path.explain(outcome));
+                // The end of a jump host says nothing about the host.
+                if was_lost && explained.to_string() != told {
+                    explained
+                } else {
+                    self.settings.success.judge(explained)
+                }
+            }
             (Err(outcome), None) => return AttemptResult::NotSent(outcome),
         };
+        // A name may have several addresses, and a check is about the machine that the command ran on.
+        if let (Route::Direct(addresses), Some(address)) = (&mut task.route, milestones.address) {
+            *addresses = vec![address];
+        }
         AttemptResult::Ended(match (self.check, &job.check) {
             (Some(times), Some(request)) if outcome.class() == Class::Ok => {
                 Checking { work: &work, task, request, times, cancel: &gate.cancel }.run(line, outcome, &mut note)

@@ -25,6 +25,8 @@ pub enum Reason {
     Program,
     /// The user declined the next batch.
     Declined,
+    /// The terminal is gone on which the user confirms batches.
+    TerminalGone,
     /// The run has reached this time limit.
     TooLong(Duration),
     /// This many hosts have failed, which is the limit.
@@ -46,6 +48,7 @@ impl fmt::Display for Reason {
             Reason::TooManyUnreached(1) => f.write_str(", since a host was not reached"),
             Reason::TooManyUnreached(count) => write!(f, ", since {count} hosts were not reached"),
             Reason::JournalFailed => f.write_str(", since the journal cannot be written"),
+            Reason::TerminalGone => f.write_str(", since the terminal is gone on which a batch was to be confirmed"),
             Reason::Declined => f.write_str(", since a batch was declined"),
             Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program => Ok(()),
         }

@@ -270,11 +270,7 @@ fn files_of_another_kind() {
             "line:1:1: \"web1 a\": the line has more than 65536 bytes",
         ),
         ("many", many, "... and many more: this is not a hosts file"),
-        (
-            "hosts",
-            (0..=1_000_000).map(|n| format!("n{n}\n")).collect::<String>().into_bytes(),
-            "hosts:1000001:1: \"n1000000\": more than 1000000 hosts",
-        ),
+        ("hosts", b"n[1-1000000]\nx\n".to_vec(), "hosts:2:1: \"x\": more than 1000000 hosts"),
     ] {
         let file = lab.env.file(name, bytes);
         lab.refused(lab.pssh().arg("-h").arg(&file).arg("true"), words);

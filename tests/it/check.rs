@@ -261,7 +261,9 @@ fn a_signal_ends_it_at_once() {
     let cancelled = |running: Running| {
         running.signal(Signal::INT);
         let run = running.finish();
-        run.dies_by(Signal::INT).within(10).ends(&lab.label(), "cancelled: stopped while running");
+        run.dies_by(Signal::INT)
+            .within(10)
+            .ends(&lab.label(), "cancelled: stopped while checking, after the command had succeeded");
         run.stderr_has("pssh: stopping 1 host; press Ctrl-C again to abandon it");
     };
     // While it runs.
@@ -279,7 +281,10 @@ fn a_signal_ends_it_at_once() {
     cancelled(running);
     // The time of the whole run.
     let run = lab.pssh(&pause).args(["--total-timeout", "1", "--", "true"]).run();
-    run.exits(3).within(10).ends(&lab.label(), "cancelled: stopped while running, since the run has taken 1 s");
+    run.exits(3).within(10).ends(
+        &lab.label(),
+        "cancelled: stopped while checking, after the command had succeeded, since the run has taken 1 s",
+    );
 }
 
 #[test]
@@ -294,7 +299,9 @@ fn a_signal_ends_a_new_connection_too() {
     running.signal(Signal::INT);
     let run = running.finish();
     drop(stream);
-    run.dies_by(Signal::INT).within(SOON).ends(&lab.label(), "cancelled: stopped while running");
+    run.dies_by(Signal::INT)
+        .within(SOON)
+        .ends(&lab.label(), "cancelled: stopped while checking, after the command had succeeded");
 }
 
 #[test]

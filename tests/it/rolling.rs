@@ -1,5 +1,6 @@
 //! Rolling runs: batches, failure budgets, pauses, questions, orders, and how fast hosts start.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -403,17 +404,17 @@ fn a_dry_run_shows_the_batches() {
     env.pssh().hosts(["a", "b"]).args(["--dry-run", "x"]).run().exits(0).stdout_is("a: x\nb: x\n");
 }
 
-/// The most connections at one time that were accepted but not logged in, and the times of all connections.
+/// The most connections at one time that were accepted, not logged in and not closed, and the times of all connections.
 fn logins(server: &Server) -> (usize, Vec<Instant>) {
-    let (mut open, mut most, mut starts) = (0_usize, 0, Vec::new());
+    let (mut open, mut most, mut starts) = (HashSet::new(), 0, Vec::new());
     for record in server.logged() {
         match record.event {
             Event::Connected { .. } => {
-                open += 1;
-                most = most.max(open);
+                open.insert(record.connection);
+                most = most.max(open.len());
                 starts.push(record.at);
             }
-            Event::LoggedIn { .. } => open -= 1,
+            Event::LoggedIn { .. } | Event::Disconnect | Event::Lost => drop(open.remove(&record.connection)),
             _ => {}
         }
     }
@@ -465,6 +466,8 @@ fn values_that_make_no_sense_are_refused() {
         (&["--batch=1", "--confirm=always"], "[possible values: first, each]"),
         (&["--batch=1", "--shard=1/2"], "--batch with --shard: each share would have batches"),
         (&["--batch=1", "--pause=soon"], "--pause"),
+        (&["--batch=1", "--confirm", "each"], "the value of --confirm follows =: --confirm=each"),
+        (&["--check", "--"], "a check begins with the name of a program; to see what would be done use --dry-run"),
         (&["--order=random"], "expected list, reverse, shuffle or shuffle:SEED"),
         (&["--order=shuffle:x"], "such as shuffle:42"),
         (&["--connect-par=0"], "at least one login"),
@@ -492,4 +495,15 @@ fn logins_of_a_check_are_bounded_too() {
     run.exits(5).stderr_has("20 hosts: 20 check\n");
     let (most, starts) = logins(&server);
     assert!(starts.len() > 40 && most == 2, "{} logins, {most} at once", starts.len());
+}
+
+#[test]
+fn a_stop_within_a_batch_is_told_with_what_is_left_of_it() {
+    let env = Env::new();
+    let server = failing(&env, [2]);
+    let run = indexed(&env, &server, 9, &["-p", "1", "--batch", "2,5"]).run();
+    run.exits(3).stderr_has("pssh: stopped in batch 2 of 3: 4 of its 5 hosts did not run\n");
+    // From cron, nothing but failures is said.
+    let quiet = indexed(&env, &server, 2, &["-q", "--batch", "1", "--order", "shuffle"]).run();
+    quiet.exits(0).check(quiet.stderr_text().is_empty(), "nothing has failed");
 }

@@ -33,7 +33,7 @@ pub struct CheckOpts {
 
     /// Give up the check after TIME [default: 60]
     ///
-    /// It is the time of all tries together, from the end of the command. A try that cannot begin in time is not waited for.
+    /// It is the time of all tries together, from the end of the command. The last try begins shortly before its end.
     #[arg(long = "check-timeout", hide_short_help = true, value_name = "TIME", help_heading = "Rolling runs", requires = "check",
           value_parser = check::timeout)]
     pub check_timeout: Option<Duration>,
@@ -48,6 +48,9 @@ pub struct CheckOpts {
 fn command(text: OsString) -> Result<OsString, String> {
     if text.as_bytes().trim_ascii().is_empty() {
         return Err("the check is empty: is a variable in it not set?".to_owned());
+    }
+    if text.as_bytes().starts_with(b"-") {
+        return Err("a check begins with the name of a program; to see what would be done use --dry-run".to_owned());
     }
     Ok(text)
 }

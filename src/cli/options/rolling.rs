@@ -12,10 +12,10 @@ use crate::text::duration;
 /// Options of rolling runs.
 #[derive(Debug, Default, Args)]
 pub struct RollingOpts {
-    /// Go batch by batch, of these sizes: 1,10%,50%
+    /// Go batch by batch: 1,10%,50%; a failure ends it
     ///
     /// Sizes are numbers of hosts or percentages of all hosts. The last one repeats. A batch starts when every host of the one before
-    /// has ended. Without --stop-on-errors, the first failure ends the run after its batch.
+    /// has ended. Unless --stop-on-errors says otherwise, nothing more is started once a host has failed, also in its batch.
     #[arg(long = "batch", value_name = "SIZES", help_heading = "Rolling runs", value_parser = BatchSizes::parse)]
     pub batch: Option<BatchSizes>,
 
