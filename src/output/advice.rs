@@ -27,11 +27,18 @@ fn port_option(port: u16) -> String {
 /// OpenSSH's message after MaxAuthTries attempts.
 const TOO_MANY_FAILURES: &str = "Too many authentication failures";
 
+/// The hint for names that cannot be looked up.
+const UNKNOWN_NAMES: &str = "check the spelling, or whether the resolver knows the names";
+
 impl Outcome {
     /// Returns the part that hints share when they differ only in details of the host.
     pub fn hint_kind(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint_kind(program),
+            Outcome::Recorded(recorded) => recorded.hint.clone().map(|hint| match recorded.class {
+                class @ (Class::Dns | Class::HostKey | Class::Lost) => class.word().to_owned(),
+                _ => hint,
+            }),
             outcome => outcome.hint(program),
         }
     }
@@ -40,6 +47,7 @@ impl Outcome {
     pub fn shared_hint(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.shared_hint(program),
+            Outcome::Recorded(recorded) if recorded.class == Class::Dns => Some(UNKNOWN_NAMES.to_owned()),
             outcome => outcome.hint(program),
         }
     }
@@ -120,7 +128,7 @@ impl HostError {
     /// Returns the hint for several hosts of one kind, without details of a single host.
     pub fn shared_hint(&self, program: Program) -> Option<String> {
         match self {
-            HostError::Dns { .. } => Some("check the spelling, or whether the resolver knows the names".to_owned()),
+            HostError::Dns { .. } => Some(UNKNOWN_NAMES.to_owned()),
             HostError::HostKey(error) => error.shared_hint(),
             error => error.hint(program),
         }

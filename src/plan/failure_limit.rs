@@ -177,6 +177,17 @@ mod tests {
     }
 
     #[test]
+    fn what_halts_the_run_lets_what_runs_end_in_every_mode() {
+        for mode in [StopMode::Now, StopMode::Wait] {
+            let (count, cancel) = count(Some(9), None, mode);
+            assert_eq!(count.may_start(), Ok(()));
+            count.halt(Reason::JournalFailed);
+            assert_eq!((count.may_start(), count.halted()), (Err(Reason::JournalFailed), Some(Reason::JournalFailed)));
+            assert!(!cancel.is_triggered() && count.channel().recv().is_err());
+        }
+    }
+
+    #[test]
     fn waiting_lets_what_runs_end() {
         let (count, cancel) = count(Some(1), None, StopMode::Wait);
         assert_eq!((count.may_start(), count.halted()), (Ok(()), None));
