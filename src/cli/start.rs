@@ -555,6 +555,7 @@ fn hosts(
     groups: Definitions,
     environment: &Environment<'_>,
 ) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
+    let config = HostConfig::load(&opts.hosts.host_config).map_err(refusal)?;
     let lists = Lists {
         files: &opts.hosts.hosts,
         glob: opts.hosts.host_glob.as_deref(),
@@ -562,6 +563,7 @@ fn hosts(
         nodes: &opts.hosts.nodes,
         only: &opts.hosts.only,
         exclude: &opts.hosts.exclude,
+        host_config: Some(&config),
         names: ListNames { glob: "--host-glob", strings: "-H", nodes: "-w", only: "--only", exclude: "--exclude" },
     };
     let (mut hosts, mut warnings) = lists.read(&mut Groups::new(groups)).map_err(refusal)?;
@@ -569,7 +571,6 @@ fn hosts(
         warnings.extend(words::idle_glob(opts));
     }
     warnings.iter().for_each(|warning| notices::complain(opts.program, warning));
-    let config = HostConfig::load(&opts.hosts.host_config).map_err(refusal)?;
     if !hosts.is_empty() {
         let notes = config.apply(&mut hosts);
         return Ok((hosts, notes));

@@ -111,3 +111,36 @@ fn a_list_ends_with_its_reader() {
     let run = env.bare_pssh().args(["--list", "-H", "a"]).shell("exec \"$@\" >&-").run();
     run.exits(1).stderr_has("standard output is closed");
 }
+
+#[test]
+fn filters_match_aliases_as_well_as_names() {
+    let env = Env::without_key();
+    let hosts = "10.0.0.1 alias=web1\n10.0.0.2:2222 user=root alias=web2\n10.0.0.3 alias=db1\nplain\n10.0.0.5\n";
+    let hosts = env.file("hosts", hosts).display().to_string();
+    // The alias of the host's own line wins; the first table wins.
+    let config =
+        "[host.'10.0.0.[3-3]']\nalias = 'web9'\n[host.'*.5']\nalias = 'web5'\n[host.'10.0.0.5']\nalias = 'db5'\n";
+    let config = env.file("hosts.toml", config).display().to_string();
+    let list = |args: &[&str]| {
+        let run = env.bare_pssh().args(["--list", "-h", &hosts, "--host-config", &config]).args(args).run();
+        let names = lines(&run).join(" ").replace("10.0.0.", ".");
+        (names, run.stderr_text())
+    };
+    for (args, expected) in [
+        (&["--only", "web1"][..], ".1"),
+        (&["--only", "web[1-2],plain"], ".1 root@.2:2222 plain"),
+        (&["--only", "root@web2:2222"], "root@.2:2222"),
+        (&["--only", "web*"], ".1 root@.2:2222 .5"),
+        (&["--only", "/^(db|pl)/"], ".3 plain"),
+        (&["--only", "10.0.0.1,db1"], ".1 .3"),
+        (&["--exclude", "web1,db*"], "root@.2:2222 plain .5"),
+        (&["--exclude", "10.0.0.*"], "plain"),
+        (&["-g", "web?"], ".1 root@.2:2222 .5"),
+        (&["-g", "10.*"], ".1 root@.2:2222 .3 .5"),
+    ] {
+        assert_eq!(list(args), (expected.to_owned(), String::new()), "{args:?}");
+    }
+    let (names, warning) = list(&["--exclude", "web9,other@web1"]);
+    assert_eq!(names, ".1 root@.2:2222 .3 plain .5");
+    assert!(warning.contains("\"web9\" matches no host") && warning.contains("\"other@web1\" matches"), "{warning}");
+}
