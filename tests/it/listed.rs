@@ -90,11 +90,12 @@ fn a_list_reads_no_configuration_and_asks_nothing() {
 fn values_of_list_that_are_wrong_are_refused() {
     let env = Env::without_key();
     for (args, words) in [
-        (&["--list=all", "-H", "a"][..], "[possible values: lines, folded]"),
-        (&["--list=", "-H", "a"], "[possible values: lines, folded]"),
+        (&["--list=all", "-H", "a"][..], "[possible values: lines, full, folded]"),
+        (&["--list=", "-H", "a"], "[possible values: lines, full, folded]"),
         (&["--list", "--dry-run", "-H", "a"], "'--list[=<FORMAT>]' cannot be used with '--dry-run'"),
         (&["--list", "--explain", "-H", "a"], "'--list[=<FORMAT>]' cannot be used with '--explain'"),
         (&["-H", "a", "--list", "folded"], "pssh: the format of --list follows =: --list=folded\n"),
+        (&["--list", "full", "-H", "a"], "pssh: the format of --list follows =: --list=full\n"),
         (&["--list", "lines", "-H", "a"], "pssh: the format of --list follows =: --list=lines\n"),
     ] {
         env.bare_pssh().args(args).run().exits(2).stdout_is("").stderr_has(words);
@@ -143,4 +144,37 @@ fn filters_match_aliases_as_well_as_names() {
     let (names, warning) = list(&["--exclude", "web9,other@web1"]);
     assert_eq!(names, ".1 root@.2:2222 .3 plain .5");
     assert!(warning.contains("\"web9\" matches no host") && warning.contains("\"other@web1\" matches"), "{warning}");
+}
+
+#[test]
+fn a_full_list_loses_nothing_and_lists_follow_the_order() {
+    let env = Env::without_key();
+    let text = "10.0.0.1:2222 me alias=web1 arg.rack=3 timeout=5\nweb[2-3] arg.x=\"a b\"\nplain\n";
+    let file = env.file("hosts", text).display().to_string();
+    let list = |args: &[&str]| env.bare_pssh().args(["-h", &file]).args(args).run();
+    let full = "me@10.0.0.1:2222 alias=web1 arg.rack=3 timeout=5\nweb2 arg.x=\"a b\"\nweb3 arg.x=\"a b\"\nplain\n";
+    list(&["--list=full"]).exits(0).stdout_is(full);
+    let copy = env.file("copy", full).display().to_string();
+    env.bare_pssh().args(["--list=full", "-h", &copy]).run().exits(0).stdout_is(full);
+    list(&["--list"]).exits(0).stdout_is("me@10.0.0.1:2222\nweb2\nweb3\nplain\n");
+    let run = list(&["--list", "--order", "reverse"]);
+    run.exits(0).stdout_is("plain\nweb3\nweb2\nme@10.0.0.1:2222\n").stderr_lacks("order");
+    list(&["--list=folded", "--order", "reverse"]).exits(0).stdout_is("plain,web[2-3],me@10.0.0.1:2222\n");
+    // The order in which a run would start them.
+    for seed in ["shuffle:42", "shuffle:7"] {
+        let listed = list(&["--list", "--order", seed]);
+        let dry = list(&["--order", seed, "--dry-run", "x"]);
+        let place = |run: &Run| {
+            lines(run)
+                .iter()
+                .filter(|line| !line.starts_with('#'))
+                .map(|line| line.chars().take(4).collect())
+                .collect::<Vec<String>>()
+        };
+        let (listed_at, run_at) = (place(&listed), place(&dry));
+        let label = |entry: &String| if entry == "me@1" { "web1".to_owned() } else { entry.clone() };
+        assert_eq!(listed_at.iter().map(label).collect::<Vec<_>>(), run_at, "{seed}");
+    }
+    let random = list(&["--list", "--order", "shuffle"]);
+    random.exits(0).stderr_has("pssh: order shuffle:").stderr_has("; give this to --order to repeat it\n");
 }
