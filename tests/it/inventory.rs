@@ -121,7 +121,7 @@ fn all_groups_of_a_source_and_all_groups_are_stars() {
 #[test]
 fn a_source_without_groups_is_a_single_list() {
     let env = Env::without_key();
-    let text = "group-command = 'echo never'\n[sources.cmdb]\ncommand = 'echo c1; echo root@c2:7 proxy-command=x; date +%%F >&2'\n\
+    let text = "group-command = 'echo never %g'\n[sources.cmdb]\ncommand = 'echo c1; echo root@c2:7 proxy-command=x; date +%%F >&2'\n\
                 trusted = true\n[sources.bad]\ncommand = 'echo b1 identity=k'\n[sources.own]\ncommand = 'echo never'\n[groups]\nown = 'o1'\n";
     configure(&env, text);
     for list in ["@cmdb", "@cmdb:*", "@cmdb,@cmdb:*"] {
@@ -163,7 +163,7 @@ fn list_of(env: &Env, nodes: &str) -> Run {
 fn misspelt_groups_and_sources_are_told_what_they_may_mean() {
     let env = Env::without_key();
     let source = "[sources.ansible]\ncommand = 'test %g = web && echo w1'\nlist = 'echo web; echo db'\n";
-    configure(&env, &format!("group-command = 'exit 1'\ngroup-list = 'echo nginx'\n[groups]\ncanary = 'c1'\n{source}"));
+    configure(&env, &format!("group-command = ': %g; exit 1'\ngroup-list = 'echo nginx'\n[groups]\ncanary = 'c1'\n{source}"));
     for (list, status, words) in [
         ("@canaryy", 1, "failed: it ended with exit status: 1; did you mean @canary of [groups]?\n"),
         ("@ngimx", 1, "failed: it ended with exit status: 1; did you mean @nginx?\n"),
