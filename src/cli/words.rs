@@ -165,8 +165,7 @@ pub fn late_options(opts: &Opts) -> Option<String> {
 
 /// Returns the reason why a word is probably a host.
 fn known_as_host(word: &str, hosts: &[HostSpec], environment: &Environment<'_>) -> Option<String> {
-    let is_alias = |host: &HostSpec| host.options.alias.as_ref().is_some_and(|alias| alias.value == word);
-    if hosts.iter().any(|host| host.name == word || is_alias(host)) {
+    if hosts.iter().any(|host| host.name == word) {
         return Some("is also a host of this run".to_owned());
     }
     if let Some(host) = hosts.iter().find(|host| differ_in_digits(&host.name, word)) {

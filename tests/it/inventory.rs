@@ -163,7 +163,10 @@ fn list_of(env: &Env, nodes: &str) -> Run {
 fn misspelt_groups_and_sources_are_told_what_they_may_mean() {
     let env = Env::without_key();
     let source = "[sources.ansible]\ncommand = 'test %g = web && echo w1'\nlist = 'echo web; echo db'\n";
-    configure(&env, &format!("group-command = ': %g; exit 1'\ngroup-list = 'echo nginx'\n[groups]\ncanary = 'c1'\n{source}"));
+    configure(
+        &env,
+        &format!("group-command = ': %g; exit 1'\ngroup-list = 'echo nginx'\n[groups]\ncanary = 'c1'\n{source}"),
+    );
     for (list, status, words) in [
         ("@canaryy", 1, "failed: it ended with exit status: 1; did you mean @canary of [groups]?\n"),
         ("@ngimx", 1, "failed: it ended with exit status: 1; did you mean @nginx?\n"),

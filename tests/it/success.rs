@@ -195,7 +195,7 @@ fn bad_lists_are_refused_with_what_would_be_right() {
         ("0,,2", "such as 0,2 or 0-3,lost"),
         ("timeout", "timeout is never a success, as the host was not reached, timed out or was stopped"),
         ("0,connect", "connect is never a success"),
-        ("4294967296", "an exit status is at most 4294967295"),
+        ("4294967296", "\"4294967296\": an exit status is from 0 to 255"),
     ] {
         pssh(list).exits(2).stderr_has(told);
     }
