@@ -392,6 +392,10 @@ fn copies_are_checked_too() {
     of(Program::Pscp, &copied).args(["file", &target]).run().exits(0);
     let failed = of(Program::Pscp, "echo no; exit 1").args(["file", &target]).run();
     failed.exits(4).check(failed.stdout_text().contains(" check: not passed within 1.5 s"), "the reason");
+    // The file has been copied all the same.
+    lab.env.file("list", format!("{host}\n{host}\n"));
+    let twice = of(Program::Pscp, "exit 1").args(["-h", "list", "file", &target]).run();
+    twice.exits(4).stderr_has("pscp: transferred 9 B to 3 hosts in ").stderr_has("pscp: 3 hosts: 3 check\n");
     of(Program::Pslurp, &copied).args([&target, "here"]).run().exits(0);
     of(Program::Prsync, &copied).args(["file", &target]).run().exits(0);
     of(Program::Prsync, "exit 1").args(["file", &target]).run().exits(4);
