@@ -46,6 +46,7 @@ use crate::plan::job::{Commands, Job};
 use crate::plan::portion::Portion;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
+use crate::run::earlier::Earlier;
 use crate::run::engine::{Engine, StartError};
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::lock::lock;
@@ -279,7 +280,7 @@ impl Command<'_> {
         let cancel = Cancel::new()?;
         let engine =
             Engine::new(settings, self.client.hosts.clone(), Work::Commands { commands, inputs }, None, &cancel)?;
-        let started = engine.start(Held::default())?;
+        let started = engine.start(Held::default(), Earlier::default(), None)?;
         let mut writers = writers.into_iter();
         let hosts = engine.jobs().iter().map(|job| Host::new(job, writers.next())).collect::<Arc<[Host]>>();
         let shared = Arc::new(Shared { hosts, open: Mutex::new(engine.jobs().len()), changed: Condvar::new() });

@@ -40,6 +40,7 @@ pub mod fuzzing;
 mod hosts;
 #[doc(hidden)]
 pub mod internal;
+mod journal;
 mod output;
 mod plan;
 mod run;
@@ -57,6 +58,7 @@ pub use crate::events::check::{CheckFailure, CheckReport};
 pub use crate::events::event::{Class, HostStage, Outcome, Phase, Tally};
 pub use crate::events::exit_status;
 pub use crate::events::host_error::{HostError, HostKeyError, LoginError, ProxyError};
+pub use crate::events::recorded::Recorded;
 pub use crate::events::remedy::Remedy;
 pub use crate::hosts::options::{HostKeyCheck, HostOptions};
 pub use crate::hosts::proxy::{Hop, Proxy, Via};

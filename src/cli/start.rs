@@ -4,14 +4,18 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
+use crossbeam_channel::Receiver;
 use rustix::fs::FileType;
 
 use super::given::Given;
+use super::journal::{self, Journal};
 use super::notices;
 use super::options::{ListFormat, Opts};
+use super::replay;
 use super::user_config::UserConfig;
 use super::work::CopyError;
 use crate::cli::signals::{self, Interruptible};
@@ -19,21 +23,26 @@ use crate::cli::{advice, given, variables, words};
 use crate::command::input::{Input, Inputs};
 use crate::command::script::Script;
 use crate::command::template::Template;
+use crate::events::event::Event;
+use crate::events::interruption::Listener;
 use crate::events::{exit_status, interruption};
 use crate::hosts::host_config::HostConfig;
 use crate::hosts::{self, Definitions, Groups, HostSpec, ListNames, Lists};
-use crate::output::{self, Broken, Format, OutputSettings, Summary};
+use crate::output::{self, Beginning, Broken, Format, OutputSettings, Report, Summary};
 use crate::plan::check::{Check, CheckTimes};
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
 use crate::plan::rolling::Order;
 use crate::plan::settings::{Environment, Settings};
 use crate::plan::work::Work;
+use crate::run::earlier::Earlier;
 use crate::run::engine::Engine;
 use crate::run::runner::Runner;
 use crate::ssh::was_closed_at_start;
 use crate::system::cancel::{Cancel, Reason};
+use crate::system::clock::Clock;
 use crate::system::files::unread::BeforeStart;
+use crate::system::open_files::Held;
 use crate::system::{descriptors, sink};
 use crate::text::duration;
 use crate::text::message::reason;
@@ -57,17 +66,17 @@ pub struct Fatal {
 }
 
 /// Makes the error for wrong input, before any connection.
-fn usage(error: impl Into<anyhow::Error>) -> Fatal {
+pub(super) fn usage(error: impl Into<anyhow::Error>) -> Fatal {
     Fatal { status: exit_status::USAGE, error: advice::advised(error) }
 }
 
 /// Makes the error before the first connection: for wrong input, or for a file that cannot be read.
-fn refusal(error: impl BeforeStart) -> Fatal {
+pub(super) fn refusal(error: impl BeforeStart) -> Fatal {
     if error.is_unread() { failure(error) } else { usage(error) }
 }
 
 /// Makes the error for a failure of the program itself.
-fn failure(error: impl Into<anyhow::Error>) -> Fatal {
+pub(super) fn failure(error: impl Into<anyhow::Error>) -> Fatal {
     Fatal { status: exit_status::FAILURE, error: advice::advised(error) }
 }
 
@@ -90,6 +99,9 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let settings = Settings::resolve(opts, &environment, &configured);
     let mut settings = settings.map_err(|problem| usage(anyhow!(problem)))?;
     let output_settings = OutputSettings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    if !opts.reports.journal.replay.is_empty() {
+        return replay::run(opts, &output_settings, &Heard::install(program)?);
+    }
     check_words(opts, &environment)?;
     check_streams(opts, &output_settings)?;
     let (hosts, notes) = hosts(opts, config.groups, &environment)?;
@@ -108,12 +120,13 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         );
     });
     job::check_aliases(&hosts).map_err(usage)?;
+    let mut journal = Journal::open(opts, &settings, &hosts, &work)?;
+    let (known, is_done) =
+        journal.as_ref().map(|journal| (Arc::clone(&journal.known), journal.is_done())).unwrap_or_default();
 
-    let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
-    sink::heed(&cancel);
-    let (interruptible, (teller, listener)) = (Interruptible::new(program), interruption::interruptions());
-    signals::install(&cancel, &interruptible, teller).context("cannot handle signals").map_err(failure)?;
-    if opts.other.dry_run || opts.other.explain {
+    let heard = Heard::install(program)?;
+    let cancel = heard.cancel.clone();
+    if opts.other.dry_run || opts.other.explain || is_done {
         settings.forget_credentials();
     }
     let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
@@ -130,6 +143,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     if opts.other.dry_run {
         return answer(&output::commands(
             jobs,
+            &known,
             &rolling,
             |job| engine.runner().as_sent(job),
             |job| engine.runner().check_as_sent(job),
@@ -141,24 +155,91 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     if verbose {
         notes.iter().chain(&engine.runner().notes()).for_each(|note| notices::complain(program, note));
     }
-    let lists = output::Lists { files: &opts.hosts.hosts, are_chosen: opts.hosts.are_chosen() };
-    let mut report = output::reports(&output_settings, lists, jobs, user.as_deref()).map_err(failure)?;
-    interruptible.begin(engine.runner().stages(), jobs);
-    let started = engine.start(output_settings.held(jobs.len())).map_err(failure)?;
+    let clock = Clock::now();
+    let is_output_known = journal.as_ref().is_none_or(Journal::is_output_known);
+    let beginning = Beginning { user: user.as_deref(), clock, known, is_output_known };
+    let earlier = journal.as_mut().map(|journal| journal.earlier(clock)).unwrap_or_default();
+    let earlier = match (earlier.recall, &journal) {
+        (Some(recall), Some(journal)) if is_done => {
+            let fault = || journal.fault(None);
+            return show(opts, &output_settings, jobs, &beginning, (&replay::events(recall)?, &fault), &heard);
+        }
+        (recall, _) => Earlier { recall, ..earlier },
+    };
+    let mut report = reports(opts, &output_settings, jobs, &beginning)?;
+    let writer = journal.as_mut().map(|journal| journal.begin(jobs, &clock, &cancel, program)).transpose()?.flatten();
+    if let Some(writer) = writer.clone() {
+        let has_output = opts.reports.journal.journal_output;
+        report = output::recorded(report, writer, (jobs.len(), beginning.known), has_output, clock);
+    }
+    heard.interruptible.begin(engine.runner().stages(), jobs);
+    let held = output_settings.held(jobs.len()).and(if writer.is_some() { journal::HELD } else { Held::default() });
+    let started = engine.start(held, earlier, writer.clone()).map_err(failure)?;
     started.warnings.iter().for_each(|warning| notices::complain(program, warning));
-    let summary = output::multiplex(
+    let mut summary = output::multiplex(
         jobs,
         &started.events,
-        &listener,
+        &heard.listener,
         &|outcome| started.failures.note(outcome),
         &mut *report,
         &output_settings.style,
         &cancel,
     );
     engine.close();
+    summary.faults.extend(journal.and_then(|journal| journal.fault(writer.as_ref())));
+    finish(opts, summary, &cancel)
+}
+
+/// What stops a run.
+pub struct Heard {
+    cancel: Cancel,
+    interruptible: Interruptible,
+    listener: Listener,
+}
+
+impl Heard {
+    /// Lets signals stop the run.
+    fn install(program: Program) -> Result<Heard, Fatal> {
+        let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
+        sink::heed(&cancel);
+        let (interruptible, (teller, listener)) = (Interruptible::new(program), interruption::interruptions());
+        signals::install(&cancel, &interruptible, teller).context("cannot handle signals").map_err(failure)?;
+        Ok(Heard { cancel, interruptible, listener })
+    }
+}
+
+/// Creates the reports of the run.
+fn reports(
+    opts: &Opts,
+    settings: &OutputSettings,
+    jobs: &Arc<[Job]>,
+    beginning: &Beginning<'_>,
+) -> Result<Box<dyn Report>, Fatal> {
+    let lists = output::Lists { files: &opts.hosts.hosts, are_chosen: opts.hosts.are_chosen() };
+    output::reports(settings, lists, jobs, beginning).map_err(failure)
+}
+
+/// Shows a run that is over: its events come from journals. `fault` says in the end what failed.
+pub fn show(
+    opts: &Opts,
+    settings: &OutputSettings,
+    jobs: &Arc<[Job]>,
+    beginning: &Beginning<'_>,
+    (events, fault): (&Receiver<Event>, &dyn Fn() -> Option<String>),
+    heard: &Heard,
+) -> Result<Ending, Fatal> {
+    let mut report = reports(opts, settings, jobs, beginning)?;
+    let (style, cancel) = (&settings.style, &heard.cancel);
+    let mut summary = output::multiplex(jobs, events, &heard.listener, &|_| (), &mut *report, style, cancel);
+    summary.faults.extend(fault());
+    finish(opts, summary, cancel)
+}
+
+/// Tells what failed, and returns how the program ends after a run.
+fn finish(opts: &Opts, summary: Summary, cancel: &Cancel) -> Result<Ending, Fatal> {
+    let program = opts.program;
     summary.faults.iter().for_each(|fault| notices::complain(program, fault));
     let status = status(opts, &summary);
-
     match (summary.broken, cancel.reason()) {
         // After a signal, unwritten output is expected.
         (Some(Broken::Failed(error)), Some(Reason::Signal(signal))) if error.kind() == io::ErrorKind::TimedOut => {

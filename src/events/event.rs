@@ -11,6 +11,7 @@ use crossbeam_channel::Sender;
 
 use super::check::{CheckFailure, CheckReport};
 use super::host_error::{HostError, HostKeyError};
+use super::recorded::Recorded;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::redact;
 
@@ -335,6 +336,8 @@ pub enum Outcome {
     CheckFailed(Box<CheckFailure>),
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
+    /// How it ended in an earlier run, where that is all that is known.
+    Recorded(Box<Recorded>),
 }
 
 impl From<HostKeyError> for Outcome {
@@ -385,6 +388,30 @@ pub enum Class {
 }
 
 impl Class {
+    /// All classes.
+    pub const ALL: [Class; 15] = [
+        Class::Ok,
+        Class::Exit,
+        Class::Signal,
+        Class::Timeout,
+        Class::Cancelled,
+        Class::Dns,
+        Class::Connect,
+        Class::Proxy,
+        Class::HostKey,
+        Class::Auth,
+        Class::Ssh,
+        Class::Lost,
+        Class::Check,
+        Class::Copy,
+        Class::Local,
+    ];
+
+    /// Returns the class with this word.
+    pub fn of_word(word: &str) -> Option<Class> {
+        Class::ALL.into_iter().find(|class| class.word() == word)
+    }
+
     /// Returns the word of the outcome, the same in text and JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -423,6 +450,7 @@ impl Outcome {
                 failure.command.redact();
             }
             Outcome::Failed(error) => error.redact(),
+            Outcome::Recorded(recorded) => recorded.redact(),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
         }
     }
@@ -443,6 +471,7 @@ impl Outcome {
             },
             Outcome::CheckFailed(_) => Class::Check,
             Outcome::Failed(error) => error.class(),
+            Outcome::Recorded(recorded) => recorded.class,
         }
     }
 
@@ -469,6 +498,7 @@ impl Outcome {
             Outcome::Unstopped(outcome) => format!("{}, and may still be running", outcome.brief()),
             Outcome::CheckFailed(failure) => format!("{}: {}", Class::Check.word(), failure.brief()),
             Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
+            Outcome::Recorded(recorded) => recorded.brief.clone(),
             Outcome::Judged { outcome, .. } if outcome.exit_status().is_none() => outcome.brief(),
             outcome => outcome.to_string(),
         }
@@ -498,6 +528,7 @@ impl Outcome {
                 Class::Dns | Class::Connect | Class::Proxy | Class::HostKey | Class::Ssh => true,
                 _ => false,
             },
+            Outcome::Recorded(recorded) => recorded.is_unreached,
             _ => false,
         }
     }
@@ -508,6 +539,7 @@ impl Outcome {
             Outcome::Exited(status) => Some(*status),
             Outcome::Judged { outcome, .. } => outcome.exit_status(),
             Outcome::CheckFailed(failure) => failure.command.exit_status(),
+            Outcome::Recorded(recorded) => recorded.exit_status,
             _ => None,
         }
     }
@@ -518,6 +550,7 @@ impl Outcome {
             Outcome::Signaled { name } => Some(name),
             Outcome::Judged { outcome, .. } => outcome.signal(),
             Outcome::CheckFailed(failure) => failure.command.signal(),
+            Outcome::Recorded(recorded) => recorded.signal.as_deref(),
             _ => None,
         }
     }
@@ -527,6 +560,7 @@ impl Outcome {
         match self {
             Outcome::TimedOut { phase, .. } => Some(*phase),
             Outcome::Unstopped(outcome) => outcome.phase(),
+            Outcome::Recorded(recorded) => recorded.phase,
             _ => None,
         }
     }
@@ -562,6 +596,7 @@ impl fmt::Display for Outcome {
             },
             Outcome::CheckFailed(failure) => write!(f, "{}: {failure}", Class::Check.word()),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
+            Outcome::Recorded(recorded) => recorded.fmt(f),
         }
     }
 }

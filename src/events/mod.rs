@@ -5,4 +5,5 @@ pub mod event;
 pub mod exit_status;
 pub mod host_error;
 pub mod interruption;
+pub mod recorded;
 pub mod remedy;

@@ -22,10 +22,10 @@ mod written;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::options::HostOptions;
+use self::options::{HostOptions, Refused, Value, ValuePlace};
 use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::reason;
 use crate::text::suggest::did_you_mean;
@@ -78,6 +78,24 @@ impl HostSpec {
             loose: Arc::default(),
             written: Arc::default(),
         }
+    }
+
+    /// Gives the host a label, as `alias=` in its line does.
+    ///
+    /// # Errors
+    /// It is not a label.
+    pub fn with_alias(mut self, alias: &str) -> Result<HostSpec, String> {
+        let mut options = HostOptions::clone(&self.options);
+        let place = ValuePlace { origin: self.origin.clone(), directory: Path::new(""), untrusted: None };
+        match options.set("alias", &Value::Text(alias.into()), &place) {
+            Ok(()) => {}
+            Err(Refused::Wrong(problem)) => return Err(problem),
+            Err(Refused::Unknown(_)) => return Err(format!("{alias:?} is not a label")),
+        }
+        let mut written = self.written.to_string();
+        line::put("alias", alias, &mut written);
+        (self.options, self.written) = (Arc::new(options), written.into());
+        Ok(self)
     }
 
     /// Adds options from elsewhere; its own win.

@@ -47,6 +47,7 @@ impl Outcome {
     pub fn hint(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(program),
+            Outcome::Recorded(recorded) => recorded.hint.clone(),
             Outcome::Exited(status) => program.meaning(*status),
             Outcome::Judged { is_success: true, .. } => None,
             Outcome::Judged { outcome, .. } if outcome.exit_status() == Some(0) => {
@@ -235,6 +236,7 @@ impl Remedy {
             Remedy::OutputIncomplete { command } => {
                 return format!("its output is incomplete; the command itself: {command}");
             }
+            Remedy::FindOutEnd => "find out on the host how it ended; --rerun lost runs it again",
             Remedy::Report => "please report this, with the command line",
             Remedy::PasswordNeeded => "-A asks for a password, --password-file reads one",
             Remedy::AnswerNeeded => "answer at a terminal, or with the SSH_ASKPASS program",

@@ -113,7 +113,7 @@ impl FailureCount {
     /// # Errors
     /// The reason.
     pub fn may_start(&self) -> Result<(), Reason> {
-        if self.limits.mode == StopMode::Now {
+        if self.limits.mode == StopMode::Now && self.halted.get().is_none() {
             return Ok(());
         }
         let _counts = lock(&self.counts);
@@ -130,7 +130,8 @@ impl FailureCount {
         &self.halt
     }
 
-    fn halt(&self, reason: Reason) {
+    /// Lets nothing more start. What runs may end.
+    pub fn halt(&self, reason: Reason) {
         if self.halted.set(reason).is_ok() {
             lock(&self.armed).take();
         }

@@ -47,6 +47,24 @@ pub struct Job {
 }
 
 impl Job {
+    /// Creates the job of a host that was in an earlier run, under the same label; there is nothing to do on it.
+    pub fn recorded(number: usize, spec: HostSpec, label: String, user: String, port: u16) -> Job {
+        Job {
+            number,
+            label,
+            address: spec.name.clone(),
+            user,
+            port,
+            attempts: None,
+            retry_delay: None,
+            is_verbose: false,
+            proxy: None,
+            request: ExecRequest::default(),
+            check: None,
+            spec,
+        }
+    }
+
     /// Creates the job of the host that `spec` names and `host` describes.
     fn new(number: usize, spec: HostSpec, label: String, host: &Destination, request: ExecRequest) -> Job {
         Job {
@@ -80,19 +98,9 @@ pub fn make(specs: Vec<HostSpec>, hosts: &[Destination], requests: Vec<ExecReque
 pub fn of_list(list: &str) -> Arc<[Job]> {
     let specs = crate::hosts::gather(&[], &[list.to_owned()]).expect("good hosts");
     let labels = labels(&specs);
-    let jobs = specs.into_iter().zip(labels).enumerate().map(|(number, (spec, label))| Job {
-        number,
-        label,
-        address: spec.name.clone(),
-        user: spec.user.clone().unwrap_or_default(),
-        port: spec.port.unwrap_or_default(),
-        attempts: None,
-        retry_delay: None,
-        is_verbose: false,
-        proxy: None,
-        request: ExecRequest::default(),
-        check: None,
-        spec,
+    let jobs = specs.into_iter().zip(labels).enumerate().map(|(number, (spec, label))| {
+        let (user, port) = (spec.user.clone().unwrap_or_default(), spec.port.unwrap_or_default());
+        Job::recorded(number, spec, label, user, port)
     });
     jobs.collect()
 }

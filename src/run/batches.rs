@@ -65,11 +65,19 @@ pub(super) enum Next {
 struct Interrupted;
 
 impl Batches {
-    pub(super) fn new(jobs: &Arc<[Job]>, rolling: &Rolling, terminal: Option<Arc<Terminal>>) -> Batches {
+    /// Divides the jobs that have not `ended` before the run.
+    pub(super) fn new(
+        jobs: &Arc<[Job]>,
+        ended: &[bool],
+        rolling: &Rolling,
+        terminal: Option<Arc<Terminal>>,
+    ) -> Batches {
+        let mut order = rolling.order.of(jobs.len());
+        order.retain(|job| ended.get(*job) != Some(&true));
         Batches {
             jobs: Arc::clone(jobs),
-            order: rolling.order.of(jobs.len()),
-            places: rolling.batches.of(jobs.len()),
+            places: rolling.batches.of(order.len()),
+            order,
             current: 0,
             is_divided: !rolling.batches.is_empty(),
             turn: Turn::First,
@@ -77,6 +85,11 @@ impl Batches {
             confirm: rolling.confirm,
             terminal,
         }
+    }
+
+    /// Returns how many jobs there are.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
     }
 
     /// Returns the number of the job at a place of the starting order.

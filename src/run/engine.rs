@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
+use super::earlier::Earlier;
+use super::gate::Gate;
 use super::pool::{self, Plan};
 use super::room::{self, Threads};
 use super::runner::Runner;
 use crate::events::event::Event;
 use crate::hosts::HostSpec;
+use crate::journal::writer::Writer;
 use crate::plan::check::Check;
 use crate::plan::error::Unprepared;
 use crate::plan::failure_limit::{FailureCount, Limits};
@@ -18,7 +21,7 @@ use crate::plan::job::Job;
 use crate::plan::portion::Portion;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
-use crate::system::cancel::Cancel;
+use crate::system::cancel::{Cancel, Reason};
 use crate::system::files::bounded;
 use crate::system::open_files::{self, Held};
 use crate::system::redact;
@@ -91,11 +94,11 @@ impl Engine {
         &self.runner
     }
 
-    /// Starts all jobs. Their output holds file descriptors too.
+    /// Starts all jobs but those that ended `earlier`. Their output holds file descriptors too; what is sent is recorded in `journal`.
     ///
     /// # Errors
     /// Not enough file descriptors for a single host, or no threads.
-    pub fn start(&self, held: Held) -> Result<Started, StartError> {
+    pub fn start(&self, held: Held, earlier: Earlier, journal: Option<Writer>) -> Result<Started, StartError> {
         let settings = &self.settings;
         let need = room::need(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
         let need = need.and(held).and(self.runner.held());
@@ -129,10 +132,16 @@ impl Engine {
             mode: settings.stop_mode,
         };
         let failures = Arc::new(FailureCount::new(limits, &self.cancel));
-        let (stop, counted, worker) = (self.cancel.clone(), Arc::clone(&failures), Arc::clone(&self.runner));
-        let work = move |job: &Job, task: &mut _, events: &_| worker.run(job, task, events, &counted, &stop);
+        if let Some(journal) = &journal {
+            // Those that run may end; no other is started.
+            let failures = Arc::clone(&failures);
+            journal.on_failure(move || failures.halt(Reason::JournalFailed));
+        }
+        let gate = Gate { failures: Arc::clone(&failures), journal, cancel: self.cancel.clone() };
+        let worker = Arc::clone(&self.runner);
+        let work = move |job: &Job, task: &mut _, events: &_| worker.run(job, task, events, &gate);
         let size = plan.size;
-        let working = pool::start(Arc::clone(&self.jobs), plan, &failures, &self.cancel, work)?;
+        let working = pool::start(Arc::clone(&self.jobs), plan, earlier, (&failures, &self.cancel), work)?;
         if let Some(threads) = working.most_threads {
             warnings.push(format!(
                 "only {threads} more threads can be started (ulimit -u, pids.max of the cgroup), which is enough for {} at once, not {}",

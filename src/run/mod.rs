@@ -2,7 +2,9 @@
 
 mod batches;
 mod check;
+pub mod earlier;
 pub mod engine;
+mod gate;
 mod pace;
 pub mod pool;
 pub mod queue;

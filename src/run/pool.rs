@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use super::earlier::Earlier;
 use super::queue::{Channels, Queue, Report, Task};
 use super::room::Threads;
 use crate::events::event::{Event, EventKind, Outcome};
@@ -67,7 +68,7 @@ pub struct Working {
     pub most_threads: Option<usize>,
 }
 
-/// Starts all `jobs` in the order of the list.
+/// Starts all `jobs` in the order of the list, but those that ended `earlier`: what happened to them is passed on first.
 ///
 /// `work` makes one attempt at one job; its events are passed through. A panic in it becomes that job's outcome. Hosts that
 /// fail are counted in `failures`.
@@ -77,8 +78,8 @@ pub struct Working {
 pub fn start<W>(
     jobs: Arc<[Job]>,
     plan: Plan,
-    failures: &Arc<FailureCount>,
-    cancel: &Cancel,
+    earlier: Earlier,
+    (failures, cancel): (&Arc<FailureCount>, &Cancel),
     work: W,
 ) -> io::Result<Working>
 where
@@ -123,7 +124,10 @@ where
     let (cancel, failures) = (cancel.clone(), Arc::clone(failures));
     thread::Builder::new().name("pssh-queue".to_owned()).stack_size(STACK).spawn(move || {
         let channels = Channels { failures: &failures, tasks: &tasks, reports: &reports, events: &events };
-        Queue::new(jobs, plan).run(&channels, &cancel);
+        if let Some(recall) = earlier.recall {
+            recall(&mut |event| drop(events.send(event)));
+        }
+        Queue::new(jobs, plan, &earlier.jobs).run(&channels, &cancel);
     })?;
     Ok(Working { events: received, workers: size, most_threads })
 }
@@ -225,7 +229,9 @@ mod tests {
         work: impl Fn(usize) -> Outcome + Send + Sync + 'static,
     ) -> HashMap<usize, Class> {
         let work = move |job: &Job, _: &mut Task, _: &Sender<Event>| AttemptResult::Ended(work(job.number));
-        let events = start(jobs(count), plan(size, 1), &tolerant(cancel), cancel, work).expect("threads").events;
+        let events = start(jobs(count), plan(size, 1), Earlier::default(), (&tolerant(cancel), cancel), work)
+            .expect("threads")
+            .events;
         let mut ended = HashMap::new();
         for event in events {
             if let EventKind::Finished { outcome, .. } = event.kind {
@@ -292,7 +298,8 @@ mod tests {
         let cancel = Cancel::new().expect("pipe");
         let jobs: Arc<[Job]> = crate::plan::job::of_list("no-such-host.invalid 127.0.0.1");
         let work = |_: &Job, _: &mut Task, _: &Sender<Event>| AttemptResult::Ended(Outcome::Exited(0));
-        let events = start(jobs, plan(1, 1), &tolerant(&cancel), &cancel, work).expect("threads").events;
+        let events =
+            start(jobs, plan(1, 1), Earlier::default(), (&tolerant(&cancel), &cancel), work).expect("threads").events;
         let ended: HashMap<usize, Class> = events
             .iter()
             .filter_map(|event| match event.kind {
@@ -321,7 +328,9 @@ mod tests {
                 _ => AttemptResult::Ended(Outcome::Exited(0)),
             }
         };
-        let events = start(jobs(4), plan(1, 3), &tolerant(&cancel), &cancel, work).expect("threads").events;
+        let events = start(jobs(4), plan(1, 3), Earlier::default(), (&tolerant(&cancel), &cancel), work)
+            .expect("threads")
+            .events;
         let mut ended = HashMap::new();
         for event in events {
             if let EventKind::Finished { outcome, attempts } = event.kind {
@@ -349,7 +358,8 @@ mod tests {
             }
             AttemptResult::NotSent(refused())
         };
-        let events = start(jobs(3), plan, &tolerant(&cancel), &cancel, work).expect("threads").events;
+        let events =
+            start(jobs(3), plan, Earlier::default(), (&tolerant(&cancel), &cancel), work).expect("threads").events;
         let ended: Vec<(Class, u32)> = events
             .iter()
             .filter_map(|event| match event.kind {

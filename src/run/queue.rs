@@ -141,11 +141,11 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Creates a queue of all `jobs`, handed out by `plan`, whose time begins now.
-    pub fn new(jobs: Arc<[Job]>, plan: Plan) -> Queue {
-        let batches = Batches::new(&jobs, &plan.rolling, plan.terminal.clone());
+    /// Creates a queue of all `jobs` but those that have ended, handed out by `plan`, whose time begins now.
+    pub fn new(jobs: Arc<[Job]>, plan: Plan, ended: &[bool]) -> Queue {
+        let batches = Batches::new(&jobs, ended, &plan.rolling, plan.terminal.clone());
         let mut places = vec![0; jobs.len()];
-        (0..jobs.len()).for_each(|place| places[batches.job(place)] = place);
+        (0..batches.len()).for_each(|place| places[batches.job(place)] = place);
         Queue {
             jobs,
             batches,
@@ -430,10 +430,10 @@ impl Queue {
         self.retries.cancel(channels);
         let asked = std::mem::take(&mut self.asked).into_iter().map(|(place, (_, attempt))| (place, attempt));
         let ready = std::mem::take(&mut self.ready).into_iter().map(|(place, task)| (place, task.attempt));
-        let unseen = (self.next..self.jobs.len()).map(|place| (place, 1));
+        let unseen = (self.next..self.batches.len()).map(|place| (place, 1));
         let waiting = asked.chain(ready).chain(unseen).map(|(place, attempt)| (self.batches.job(place), attempt));
         let mut waiting: Vec<(usize, u32)> = waiting.collect();
-        self.next = self.jobs.len();
+        self.next = self.batches.len();
         waiting.sort_unstable();
         for (job, attempt) in waiting {
             let stage = if attempt > 1 { HostStage::Connecting } else { HostStage::Waiting };

@@ -20,11 +20,11 @@ use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
 use crate::plan::exec_request::{self, ExecRequest, Terms};
 use crate::plan::explain::Explained;
-use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::{self, Job};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::run::check::Checking;
+use crate::run::gate::Gate;
 use crate::run::pool::AttemptResult;
 use crate::run::queue::{Route, Task};
 use crate::run::session_work::SessionWork;
@@ -253,16 +253,9 @@ impl Runner {
     }
 
     /// Makes one attempt at a job.
-    pub fn run(
-        &self,
-        job: &Job,
-        task: &mut Task,
-        events: &Sender<Event>,
-        failures: &FailureCount,
-        cancel: &Cancel,
-    ) -> AttemptResult {
+    pub fn run(&self, job: &Job, task: &mut Task, events: &Sender<Event>, gate: &Gate) -> AttemptResult {
         self.stages.set(job.number, HostStage::Connecting);
-        let result = self.attempt(job, task, events, failures, cancel);
+        let result = self.attempt(job, task, events, gate);
         match &result {
             AttemptResult::Ended(outcome) => self.stages.end(job.number, matches!(outcome, Outcome::Unstopped(_))),
             AttemptResult::NotSent(_) => self.stages.set(job.number, HostStage::Waiting),
@@ -270,14 +263,7 @@ impl Runner {
         result
     }
 
-    fn attempt(
-        &self,
-        job: &Job,
-        task: &mut Task,
-        events: &Sender<Event>,
-        failures: &FailureCount,
-        cancel: &Cancel,
-    ) -> AttemptResult {
+    fn attempt(&self, job: &Job, task: &mut Task, events: &Sender<Event>, gate: &Gate) -> AttemptResult {
         let send = |kind| {
             let _ = events.send(Event::now(job.number, kind));
         };
@@ -287,7 +273,7 @@ impl Runner {
             }
         };
         let host = &self.hosts[job.number];
-        let mut watch = Watch::new(cancel, host.connect_timeout);
+        let mut watch = Watch::new(&gate.cancel, host.connect_timeout);
         let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
         task.login = None;
         send(EventKind::Attempted(Box::new(*watch.milestones())));
@@ -299,10 +285,8 @@ impl Runner {
         };
         self.stages.set(job.number, HostStage::Running);
         send(EventKind::Connected);
-        let may_start = || {
-            let stage = HostStage::Connecting;
-            failures.may_start().map_err(|why| Outcome::Cancelled { stage, why: Some(why) })
-        };
+        let (attempt, until) = (task.attempt, watch.deadline());
+        let may_start = || gate.pass(job, attempt, until, host.connect_timeout);
         let work = SessionWork { runner: self, job, host, events, may_start: &may_start };
         let outcome = match &self.work {
             Work::Commands { commands, inputs } => {
@@ -325,7 +309,7 @@ impl Runner {
         };
         AttemptResult::Ended(match (self.check, &job.check) {
             (Some(times), Some(request)) if outcome.class() == Class::Ok => {
-                Checking { work: &work, task, request, times, cancel }.run(line, outcome, &mut note)
+                Checking { work: &work, task, request, times, cancel: &gate.cancel }.run(line, outcome, &mut note)
             }
             _ => line.close(host).unwrap_or(outcome),
         })

@@ -71,6 +71,7 @@ fn has_no_program(channel: &Outcome) -> bool {
         | Outcome::Cancelled { .. }
         | Outcome::Unstopped(_)
         | Outcome::Judged { .. }
-        | Outcome::CheckFailed(_) => false,
+        | Outcome::CheckFailed(_)
+        | Outcome::Recorded(_) => false,
     }
 }

@@ -31,6 +31,8 @@ pub enum Reason {
     TooManyFailed(usize),
     /// This many hosts were not reached, which is the limit.
     TooManyUnreached(usize),
+    /// The journal cannot be written.
+    JournalFailed,
 }
 
 impl fmt::Display for Reason {
@@ -43,6 +45,7 @@ impl fmt::Display for Reason {
             Reason::TooManyFailed(count) => write!(f, ", since {count} hosts have failed"),
             Reason::TooManyUnreached(1) => f.write_str(", since a host was not reached"),
             Reason::TooManyUnreached(count) => write!(f, ", since {count} hosts were not reached"),
+            Reason::JournalFailed => f.write_str(", since the journal cannot be written"),
             Reason::Declined => f.write_str(", since a batch was declined"),
             Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program => Ok(()),
         }

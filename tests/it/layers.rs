@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 10] = [
     &["text"],
     &["system"],
     &["events", "hosts", "ssh_config"],
-    &["command"],
+    &["command", "journal"],
     &["ssh"],
     &["copy"],
     &["plan"],

@@ -107,6 +107,10 @@ mod input;
 mod interrupted;
 /// Sources of hosts, and the scripts that show some.
 mod inventory;
+/// What a run records, and runs that continue another one.
+mod journal;
+/// Runs that are killed, and what continues them.
+mod killed;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
 /// Which folder of the library imports which.
@@ -149,6 +153,8 @@ mod refused_copies;
 mod rekey;
 /// Servers that exchange keys again to do harm.
 mod rekey_attacks;
+/// Runs that are shown again from their journals.
+mod replayed;
 /// How a run is shown: folded, not at all, as files.
 mod reports;
 /// Variables and terminals for commands.

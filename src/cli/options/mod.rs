@@ -8,6 +8,7 @@ mod connection;
 mod copy;
 mod extra;
 mod hosts;
+mod journal;
 mod other;
 mod output;
 mod programs;
@@ -21,6 +22,7 @@ pub use command::{CommandOpts, SudoOpts};
 pub use copy::{CopyOpts, RsyncOpts};
 pub use extra::ExtraOpts;
 pub use hosts::{HostOpts, RunOpts, pool_size};
+pub use journal::{JournalOpts, ResumeOpt};
 pub use other::{ListFormat, OtherOpts};
 pub use output::{ShowOpts, StreamOpts};
 pub use reports::ReportOpts;
@@ -74,6 +76,8 @@ pub struct Opts {
     pub streams: StreamOpts,
     /// Options of reports.
     pub reports: ReportOpts,
+    /// Whether to continue the run in the journal.
+    pub resume: bool,
     /// Options of the program itself.
     pub other: OtherOpts,
     /// The options that change what happens to a host, as `--explain` shows them.

@@ -7,8 +7,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use super::abbreviations;
 use super::{
-    CheckOpts, CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, RollingOpts, RsyncOpts,
-    RunOpts, ShowOpts, StreamOpts, SudoOpts,
+    CheckOpts, CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, ResumeOpt, RollingOpts,
+    RsyncOpts, RunOpts, ShowOpts, StreamOpts, SudoOpts,
 };
 use crate::cli::given;
 use crate::plan::program::Program;
@@ -198,6 +198,8 @@ struct Pssh {
     #[command(flatten)]
     reports: ReportOpts,
     #[command(flatten)]
+    resume: ResumeOpt,
+    #[command(flatten)]
     other: OtherOpts,
 
     /// Run this command; options end at its first word
@@ -330,6 +332,8 @@ struct Prsync {
     #[command(flatten)]
     reports: ReportOpts,
     #[command(flatten)]
+    resume: ResumeOpt,
+    #[command(flatten)]
     other: OtherOpts,
 
     /// Copy the first paths to the last; options end here
@@ -382,6 +386,8 @@ struct Pnuke {
     show: ShowOpts,
     #[command(flatten)]
     reports: ReportOpts,
+    #[command(flatten)]
+    resume: ResumeOpt,
     #[command(flatten)]
     other: OtherOpts,
 
@@ -509,10 +515,28 @@ fn says(command: clap::Command, id: &str, help: &str, more: &str) -> clap::Comma
     command.mut_arg(id, |arg| arg.help(help).long_help(manual))
 }
 
+/// Whether a copy continues the run in its journal: `--resume` also continues partial files, and is of use without a journal.
+fn resumes(copy: &CopyOpts, reports: &ReportOpts) -> bool {
+    copy.resume && reports.journal.journal.is_some() && reports.journal.rerun.is_none()
+}
+
 impl From<Pssh> for Opts {
     fn from(args: Pssh) -> Opts {
-        let Pssh { hosts, running, rolling, check, command, sudo, connection, show, streams, reports, other, words } =
-            args;
+        let Pssh {
+            hosts,
+            running,
+            rolling,
+            check,
+            command,
+            sudo,
+            connection,
+            show,
+            streams,
+            reports,
+            resume,
+            other,
+            words,
+        } = args;
         let program = Program::Pssh;
         Opts {
             program,
@@ -526,6 +550,7 @@ impl From<Pssh> for Opts {
             show,
             streams,
             reports,
+            resume: resume.resume,
             other,
             words,
             ..Opts::default()
@@ -543,6 +568,7 @@ impl From<Pscp> for Opts {
             hosts,
             running,
             rolling,
+            resume: resumes(&copy, &reports),
             check,
             copy,
             download,
@@ -567,6 +593,7 @@ impl From<Pslurp> for Opts {
             hosts,
             running,
             rolling,
+            resume: resumes(&copy, &reports),
             check,
             copy,
             download: true,
@@ -595,6 +622,7 @@ impl From<Prsync> for Opts {
             show,
             inline,
             reports,
+            resume,
             other,
             words,
         } = args;
@@ -612,6 +640,7 @@ impl From<Prsync> for Opts {
             show,
             streams,
             reports,
+            resume: resume.resume,
             other,
             words,
             ..Opts::default()
@@ -621,7 +650,7 @@ impl From<Prsync> for Opts {
 
 impl From<Pnuke> for Opts {
     fn from(args: Pnuke) -> Opts {
-        let Pnuke { hosts, running, rolling, check, sudo, connection, show, reports, other, words } = args;
+        let Pnuke { hosts, running, rolling, check, sudo, connection, show, reports, resume, other, words } = args;
         let program = Program::Pnuke;
         Opts {
             program,
@@ -633,6 +662,7 @@ impl From<Pnuke> for Opts {
             connection,
             show,
             reports,
+            resume: resume.resume,
             other,
             words,
             ..Opts::default()

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::JournalOpts;
+
 /// Options of reports.
 #[derive(Debug, Default, Args)]
 pub struct ReportOpts {
@@ -45,4 +47,8 @@ pub struct ReportOpts {
     /// A host without one counts as 255.
     #[arg(long = "max-status", help_heading = "Output")]
     pub max_status: bool,
+
+    /// Options of the journal.
+    #[command(flatten)]
+    pub journal: JournalOpts,
 }

@@ -12,9 +12,10 @@ const ESCAPED: &str = "$'";
 
 /// Returns a line for each job, in the order in which they start: `label: command`, with the command from `as_sent`; and a line
 /// `label: check: command` if there is one in `check`. A line before each batch has its number and size, and one tells the order if it is
-/// not that of the list.
+/// not that of the list. Jobs that have `ended` before are left out.
 pub fn commands(
     jobs: &[Job],
+    ended: &[bool],
     rolling: &Rolling,
     as_sent: impl Fn(&Job) -> Arc<[u8]>,
     check: impl Fn(&Job) -> Option<Arc<[u8]>>,
@@ -23,7 +24,9 @@ pub fn commands(
     if rolling.order != Order::List {
         let _ = writeln!(text, "# order {}", rolling.order);
     }
-    let (order, batches) = (rolling.order.of(jobs.len()), rolling.batches.of(jobs.len()));
+    let mut order = rolling.order.of(jobs.len());
+    order.retain(|job| ended.get(*job) != Some(&true));
+    let batches = rolling.batches.of(order.len());
     for (number, places) in batches.iter().enumerate() {
         if !rolling.batches.is_empty() {
             let plural = if places.len() == 1 { "" } else { "s" };

@@ -13,14 +13,15 @@ use std::io::Write;
 
 use super::outcomes::write_outcome;
 use crate::events::event::{Class, Event, EventKind, HostStage, Outcome, Phase, Stream, Tally};
+use crate::events::recorded::Recorded;
 use crate::hosts::file_names::pretty;
-use crate::output::clock::WallClock;
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;
 use crate::output::reports::summary::is_for_recap;
 use crate::output::style::{Colour, Face, Style};
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::system::clock::WallClock;
 use crate::text::sanitize::sanitize;
 
 /// Signals with a name in SSH (RFC 4254 section 6.10), and others that servers name, by their numbers on Linux (signal(7)).
@@ -171,7 +172,24 @@ fn reason(outcome: &Outcome, attempts: u32) -> String {
         }
         Outcome::Reached { .. } => outcome.to_string(),
         Outcome::Unstopped(outcome) | Outcome::Judged { outcome, .. } => reason(outcome, attempts),
+        Outcome::Recorded(recorded) => recorded_reason(recorded, &tried),
         Outcome::Failed(_) | Outcome::CheckFailed(_) => format!("{outcome}{tried}"),
+    }
+}
+
+/// Returns the same for a host that ended in an earlier run, of which only the words are known.
+fn recorded_reason(recorded: &Recorded, tried: &str) -> String {
+    let rest = recorded.message.split_once(": ").map_or("", |(_, rest)| rest);
+    let stopped = |start: &str| rest.strip_prefix(start);
+    match (recorded.class, recorded.phase) {
+        (Class::Timeout, Some(Phase::Command | Phase::Transfer)) => "Timed out".to_owned(),
+        (Class::Timeout, _) => format!("Timed out, {rest}{tried}"),
+        (Class::Cancelled, _) => match (stopped("never started"), stopped("stopped while connecting")) {
+            (Some(why), _) => format!("Cancelled{why}"),
+            (_, Some(why)) => format!("Interrupted{why}"),
+            _ => format!("Interrupted{}", stopped("stopped while running").unwrap_or_default()),
+        },
+        _ => format!("{recorded}{tried}"),
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::failures::with_hint;
 use super::last_lines::LastLines;
 use super::report_file::ReportFile;
 use super::timeline::Timeline;
 use crate::events::event::{BatchNews, Class, Event, EventKind, Outcome, Tally};
-use crate::output::clock::Clock;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::system::clock::Clock;
 use crate::text::message::reason;
 use crate::text::sanitize::is_harmful;
 
@@ -40,11 +40,11 @@ struct Case {
 }
 
 impl Junit {
-    /// Creates a report on `jobs`.
-    pub fn new(file: ReportFile, jobs: &Arc<[Job]>) -> Junit {
+    /// Creates a report on `jobs`, in a run that began with `clock`.
+    pub fn new(file: ReportFile, jobs: &Arc<[Job]>, clock: Clock) -> Junit {
         let mut cases = Vec::new();
         cases.resize_with(jobs.len(), Case::default);
-        Junit { file, clock: Clock::now(), jobs: Arc::clone(jobs), cases, lines: LastLines::new(jobs.len()) }
+        Junit { file, clock, jobs: Arc::clone(jobs), cases, lines: LastLines::new(jobs.len()) }
     }
 
     fn end(&mut self, job: &Job, outcome: &Outcome, output: &mut Output) {
@@ -113,7 +113,7 @@ impl Report for Junit {
             let bad = tally.iter().filter(|(class, _)| *class != Class::Ok && element(*class) == wanted);
             bad.map(|(_, count)| count).sum::<usize>()
         };
-        let time = seconds(Instant::now().saturating_duration_since(self.clock.start));
+        let time = seconds(self.clock.elapsed());
         let (tests, failures, errors) = (tally.total(), count("failure"), count("error"));
         let counts =
             format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"0\" time=\"{time}\"");

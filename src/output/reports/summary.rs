@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::failures::{FailuresByReason, Reason};
 use super::timeline::{Phases, Timeline};
-use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
 use crate::hosts::nodeset::fold;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
@@ -27,7 +27,12 @@ const LONGEST_LABEL: usize = 48;
 /// Whether only the recap reports the end of a host in a run of `hosts`: thousands of stopped hosts
 /// would print the same line. A host that may still run its command gets its line.
 pub fn is_for_recap(outcome: &Outcome, hosts: usize) -> bool {
-    hosts > FEW_HOSTS && matches!(outcome, Outcome::Cancelled { .. })
+    let was_stopped = match outcome {
+        Outcome::Cancelled { .. } => true,
+        Outcome::Recorded(recorded) => recorded.class == Class::Cancelled,
+        _ => false,
+    };
+    hosts > FEW_HOSTS && was_stopped
 }
 
 /// The recap: the hosts that failed, folded, by reason, the most frequent one first: `  38 auth: deploy: refused after ...: web[01-38]`.
@@ -79,10 +84,10 @@ pub struct Times {
 }
 
 impl Times {
-    /// Creates a report on `jobs`, in a run that begins now.
-    pub fn new(jobs: &Arc<[Job]>) -> Times {
+    /// Creates a report on `jobs`, in a run that began at `start`.
+    pub fn new(jobs: &Arc<[Job]>, start: Instant) -> Times {
         let timelines = vec![Timeline::default(); jobs.len()];
-        Times { start: Instant::now(), jobs: Arc::clone(jobs), timelines }
+        Times { start, jobs: Arc::clone(jobs), timelines }
     }
 }
 
