@@ -73,6 +73,8 @@ mod drop_in;
 mod dropbear;
 /// A run as JSON.
 mod events;
+/// Slurm, GNU parallel, Kubernetes and GitLab, as in examples/engines.
+mod engines;
 /// What `--explain` says.
 mod explain;
 /// The list of those that failed, over the list that was read.
