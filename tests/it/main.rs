@@ -71,10 +71,10 @@ mod dependencies;
 mod drop_in;
 /// Another server than OpenSSH's.
 mod dropbear;
-/// A run as JSON.
-mod events;
 /// Slurm, GNU parallel, Kubernetes and GitLab, as in examples/engines.
 mod engines;
+/// A run as JSON.
+mod events;
 /// What `--explain` says.
 mod explain;
 /// The list of those that failed, over the list that was read.
