@@ -13,7 +13,7 @@ function __prsync_at_options
                 return 1
             case '--*=*'
             case '--*'
-                contains -- $word --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval --ssh-args --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --extra-args --extra-arg; and set value yes
+                contains -- $word --hosts --host --nodes --only --exclude --shard --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval --ssh-args --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --progress --color --colour --failed-to --junit --journal --rerun --replay --generate --timeout --channel-timeout --format --extra-args --extra-arg; and set value yes
             case '-?*'
                 string match -qr -- '^-[^hHwglpSFOJoetxX]*[hHwglpSFOJoetxX]$' $word; and set value yes
             case '*'
@@ -46,6 +46,7 @@ complete -c prsync -n __prsync_at_options -s H -l host -d 'Add hosts, separated 
 complete -c prsync -n __prsync_at_options -s w -l nodes -d 'Add hosts, separated by commas: \'web[1-9],@db\'' -x -a "(__prsync_hosts ',!&^')"
 complete -c prsync -n __prsync_at_options -l only -d 'Run only on these hosts: names, \'web*\', \'/^db/\'' -x -a "(__prsync_hosts ',!&^')"
 complete -c prsync -n __prsync_at_options -l exclude -d 'Leave out these hosts, in the format of --only' -x -a "(__prsync_hosts ',!&^')"
+complete -c prsync -n __prsync_at_options -l shard -d 'Run on a share of all hosts, such as 3/8 or slurm' -x
 complete -c prsync -n __prsync_at_options -s g -l host-glob -d 'Of the hosts in files, run only on those that match' -x
 complete -c prsync -n __prsync_at_options -s l -l user -d 'Log in as USER on hosts without a user of their own' -x -a '(__fish_complete_users)'
 complete -c prsync -n __prsync_at_options -l host-config -d 'Read settings of hosts from this TOML file' -r -F
@@ -109,10 +110,15 @@ complete -c prsync -n __prsync_at_options -l failed-to -d 'Write the hosts that 
 complete -c prsync -n __prsync_at_options -l junit -d 'Write a JUnit XML report, a test case per host' -r -F
 complete -c prsync -n __prsync_at_options -l ci-summary -d 'Append a Markdown summary [$GITHUB_STEP_SUMMARY]'
 complete -c prsync -n __prsync_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
+complete -c prsync -n __prsync_at_options -l journal -d 'Record in FILE what is sent and how hosts end' -r -F
+complete -c prsync -n __prsync_at_options -l journal-output -d 'Record what hosts print, too'
+complete -c prsync -n __prsync_at_options -l rerun -d 'Run hosts that ended so: unreached, failed, lost' -x
+complete -c prsync -n __prsync_at_options -l replay -d 'Show the runs in journals' -r -F
+complete -c prsync -n __prsync_at_options -l resume -d 'Continue the run in the journal'
 complete -c prsync -n __prsync_at_options -s v -l verbose -d 'Print what is done for each host'
 complete -c prsync -n __prsync_at_options -l explain -d 'Print the settings of each host and their origins'
 complete -c prsync -n __prsync_at_options -l list -d 'Print the hosts'
-complete -c prsync -n __prsync_at_options -l generate -d 'Print the manual page or shell completions' -x -a 'man config-man bash zsh fish'
+complete -c prsync -n __prsync_at_options -l generate -d 'Print one: man, config-man, bash, zsh or fish' -x -a 'man config-man bash zsh fish'
 complete -c prsync -n __prsync_at_options -l help -d 'Print this help'
 complete -c prsync -n __prsync_at_options -s V -l version -d 'Print the version'
 complete -c prsync -n __prsync_at_options -s t -l timeout -d 'Stop copying after TIME [default: no limit]' -x

@@ -40,7 +40,7 @@ use crate::command::sudo::{self, Sudo};
 use crate::command::{self, CommandError, CommandLine, Shell, Wrapping};
 use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::events::host_error::HostError;
-use crate::hosts::{self, HostSpec, HostsError};
+use crate::hosts::{self, HostSpec, HostsError, ListPlace};
 use crate::plan::error::Unprepared;
 use crate::plan::job::{Commands, Job};
 use crate::plan::portion::Portion;
@@ -122,7 +122,8 @@ impl Client {
     ///
     /// # Errors
     /// The list is empty.
-    pub fn of(hosts: Vec<HostSpec>, settings: Settings) -> Result<Client, ClientError> {
+    pub fn of(mut hosts: Vec<HostSpec>, settings: Settings) -> Result<Client, ClientError> {
+        ListPlace::set(&mut hosts);
         if hosts.is_empty() { Err(ClientError::NoHosts) } else { Ok(Client { hosts, settings }) }
     }
 

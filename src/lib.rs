@@ -62,7 +62,7 @@ pub use crate::events::recorded::Recorded;
 pub use crate::events::remedy::Remedy;
 pub use crate::hosts::options::{HostKeyCheck, HostOptions};
 pub use crate::hosts::proxy::{Hop, Proxy, Via};
-pub use crate::hosts::{HostSpec, HostsError, Origin, gather};
+pub use crate::hosts::{HostSpec, HostsError, ListPlace, Origin, gather};
 pub use crate::plan::error::Unprepared;
 pub use crate::plan::failure_limit::StopMode;
 pub use crate::plan::portion::Portion;

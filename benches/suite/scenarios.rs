@@ -125,6 +125,9 @@ const FORMATS: &[(Tool, Show)] = &[
     (Tool::Xargs, Show::Lines),
 ];
 
+/// Without a journal, and with one.
+const JOURNAL: &[(Tool, Show)] = &[(Tool::This, Show::Lines), (Tool::This, Show::Journal)];
+
 /// Everybody, and ssh itself: there is one host only.
 const SINGLE: &[(Tool, Show)] = &[
     (Tool::This, Show::Lines),
@@ -250,4 +253,11 @@ pub(crate) const CASES: &[Case] = &[
         ..BASE
     },
     Case { key: "g-one", title: "One host says one line", hosts: 1, parallel: 1, rounds: 15, contest: SINGLE, ..BASE },
+    Case {
+        key: "h",
+        title: "1,000 hosts say one line, 64 at once, and are recorded",
+        rounds: 7,
+        contest: JOURNAL,
+        ..BASE
+    },
 ];

@@ -10,7 +10,7 @@ use super::notices;
 use super::options::Opts;
 use super::start::{Fatal, failure, refusal, usage};
 use crate::events::event::Event;
-use crate::hosts::HostSpec;
+use crate::hosts::{HostSpec, ResolvedShard};
 use crate::journal::file::{JournalError, JournalFile};
 use crate::journal::fingerprint::{Fingerprint, Hash};
 use crate::journal::history::{History, HistoryError, Standing};
@@ -49,19 +49,26 @@ pub struct Journal {
     has_output: bool,
     /// Whether it continues a run.
     continues: bool,
+    /// The index of each job's host in the whole list.
+    indices: Arc<[usize]>,
     /// The jobs that have ended, by number; empty if there are none.
     pub known: Arc<[bool]>,
     /// Why it cannot be read again.
     broken: Arc<OnceLock<String>>,
 }
 
+/// The whole list of hosts, those of the run, and which share that is.
+type Listed<'a> = (&'a [HostSpec], &'a [HostSpec], Option<ResolvedShard>);
+
 /// Returns what the run is about. No value of a variable is part of it, not even in a hash.
-fn fingerprint(opts: &Opts, settings: &Settings, hosts: &[HostSpec], work: &Work) -> Result<Fingerprint, Fatal> {
+fn fingerprint(opts: &Opts, settings: &Settings, hosts: Listed<'_>, work: &Work) -> Result<Fingerprint, Fatal> {
+    let (all, hosts, shard) = hosts;
     let flag = |flag: bool| if flag { "1" } else { "0" };
     let words = opts.words.iter().map(|word| word.as_encoded_bytes());
     let names = settings.variables.iter().map(|variable| variable.name.as_bytes());
     let sudo = settings.sudo.as_ref().map(|sudo| sudo.user.clone());
-    let mut hash = Hash::default().add_all(words).add_all(names).add(format!("{sudo:?}").as_bytes());
+    let check = opts.check.check.iter().map(|check| check.as_encoded_bytes());
+    let mut hash = Hash::default().add_all(words).add_all(names).add(format!("{sudo:?}").as_bytes()).add_all(check);
     let mut arguments = None;
     match work {
         Work::Commands { commands, .. } => {
@@ -93,9 +100,9 @@ fn fingerprint(opts: &Opts, settings: &Settings, hosts: &[HostSpec], work: &Work
     }
     Ok(Fingerprint {
         program: opts.program.name().to_owned(),
-        hosts: hosts.len(),
-        list: Fingerprint::of_list(hosts.iter().map(HostSpec::to_string)),
-        shard: None,
+        hosts: all.len(),
+        list: Fingerprint::of_list(all.iter().map(HostSpec::to_string)),
+        shard: shard.map(|shard| shard.to_string()),
         command: hash.finish(),
         arguments,
     })
@@ -122,7 +129,7 @@ impl Journal {
     ///
     /// # Errors
     /// It cannot be used, or the run in it is another one.
-    pub fn open(opts: &Opts, settings: &Settings, hosts: &[HostSpec], work: &Work) -> Result<Option<Journal>, Fatal> {
+    pub fn open(opts: &Opts, settings: &Settings, hosts: Listed<'_>, work: &Work) -> Result<Option<Journal>, Fatal> {
         let Some(path) = opts.reports.journal.journal.as_ref().filter(|_| !opts.other.explain) else { return Ok(None) };
         let of = fingerprint(opts, settings, hosts, work)?;
         let choice = match &opts.reports.journal.rerun {
@@ -152,6 +159,7 @@ impl Journal {
             user: settings.login.clone(),
             has_output: opts.reports.journal.journal_output,
             continues: false,
+            indices: hosts.1.iter().map(|host| host.place.index as usize).collect(),
             known: Arc::default(),
             broken: Arc::default(),
         };
@@ -185,7 +193,7 @@ impl Journal {
             usage(anyhow!("{option}: not the same as the run of {began} in {path}: {difference}"))
         })?;
         self.continues = true;
-        self.known = (0..self.of.hosts).map(|index| !choice.runs(self.history.standing(index))).collect();
+        self.known = self.indices.iter().map(|index| !choice.runs(self.history.standing(*index))).collect();
         if !opts.reports.quiet {
             notices::complain(opts.program, &format!("{option}: {}", self.summary(&last.began())));
         }
@@ -194,13 +202,13 @@ impl Journal {
 
     /// Describes what is continued: `the run of 2026-11-23T16:20:46Z: 3 hosts have ended, 1 is lost, 2 run now`.
     fn summary(&self, began: &str) -> String {
-        let known = || (0..self.of.hosts).filter(|index| self.known[*index]);
+        let known = || self.indices.iter().zip(&*self.known).filter(|(_, known)| **known).map(|(index, _)| *index);
         let lost = known().filter(|index| self.history.standing(*index) == Standing::Lost).count();
         let known = known().count();
         let hosts = |count: usize| format!("{count} host{}", if count == 1 { "" } else { "s" });
         let (have, is) = (if known - lost == 1 { "has" } else { "have" }, if lost == 1 { "is" } else { "are" });
         let lost_text = if lost > 0 { format!(", {lost} {is} lost") } else { String::new() };
-        let left = self.of.hosts - known;
+        let left = self.indices.len() - known;
         let runs = if left == 1 { "1 runs now".to_owned() } else { format!("{left} run now") };
         format!("the run of {began}: {} {have} ended{lost_text}, {runs}", hosts(known - lost))
     }
@@ -251,10 +259,11 @@ impl Journal {
         let mut records = Vec::new();
         run.write(&mut records);
         // A run that ended before it began may have left out some.
-        let is_new = |job: &&Job| !self.continues || !self.history.hosts.contains_key(&job.number);
+        let is_new = |job: &&Job| !self.continues || !self.history.hosts.contains_key(&job.index());
         for job in jobs.iter().filter(is_new) {
             let alias = job.spec.options.alias.as_ref().map(|alias| alias.value.clone());
-            let (index, entry, label, user) = (job.number, job.spec.to_string(), job.label.clone(), job.user.clone());
+            let (index, entry, label, user) =
+                (job.index(), job.spec.to_string(), job.label.clone(), job.user.to_string());
             Host { index, entry, alias, label, user, port: job.port }.write(&mut records);
         }
         Writer::begin(journal.file, &records, jobs.len(), cancel).map(Some).map_err(failed)
@@ -268,8 +277,10 @@ impl Journal {
     fn recall(&mut self, clock: Clock) -> Option<Recall> {
         let file = self.read.take().filter(|_| !self.known.is_empty())?;
         let (history, known, broken) = (Arc::clone(&self.history), Arc::clone(&self.known), Arc::clone(&self.broken));
+        let indices = Arc::clone(&self.indices);
         Some(Box::new(move |emit: &mut dyn FnMut(Event)| {
-            let job = |index: usize| known[index].then_some(index);
+            let number = |index: usize| indices.binary_search(&index).ok();
+            let job = |index: usize| number(index).filter(|number| known[*number]);
             if let Err(error) = recall((&file, &history), &clock, job, emit) {
                 let _ = broken.set(reason(&error));
             }

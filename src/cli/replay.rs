@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::options::Opts;
-use super::start::{Ending, Fatal, Heard, failure, show, usage};
+use super::start::{CLOSED_STDOUT, Ending, Fatal, Heard, STDOUT, failure, show, usage};
 use super::words;
 use super::{journal, notices};
 use crate::events::event::{Event, EventKind, HostStage, Outcome};
@@ -18,6 +18,7 @@ use crate::output::{Beginning, Format, OutputSettings};
 use crate::plan::job::Job;
 use crate::plan::program::Program;
 use crate::run::earlier::Recall;
+use crate::ssh::was_closed_at_start;
 use crate::system::clock::Clock;
 use crate::text::message::reason;
 
@@ -47,6 +48,9 @@ pub fn run(opts: &Opts, settings: &OutputSettings, heard: &Heard) -> Result<Endi
     if !words::names_no_hosts(opts) {
         return Err(usage(anyhow!("--replay takes no hosts: it shows those in the journal")));
     }
+    if was_closed_at_start(STDOUT) && settings.format != Format::None {
+        return Err(failure(anyhow!(CLOSED_STDOUT)));
+    }
     let merged = Merged::read(&opts.reports.journal.replay).map_err(refused)?;
     check(opts, settings, &merged)?;
     for (path, torn) in merged.torn() {
@@ -70,7 +74,7 @@ pub fn run(opts: &Opts, settings: &OutputSettings, heard: &Heard) -> Result<Endi
     });
     let beginning = Beginning { user: None, clock, known: Arc::default(), is_output_known: true };
     let fault = || broken.get().map(|why| format!("--replay {why}"));
-    show(opts, settings, &jobs, &beginning, (&events(recall)?, &fault), heard)
+    show(opts, settings, &jobs, (&beginning, None), (&events(recall)?, &fault), heard)
 }
 
 fn refused(error: MergeError) -> Fatal {
@@ -116,11 +120,14 @@ fn jobs(merged: &Merged) -> Result<Arc<[Job]>, Fatal> {
     let job = |host: &Host| {
         let bad = |problem| usage(anyhow!("--replay: the host with the index {}: {problem}", host.index));
         let spec = HostSpec::new(parse_entry(&host.entry).map_err(bad)?, Origin::Text("--replay"));
-        let spec = match &host.alias {
+        let mut spec = match &host.alias {
             Some(alias) => spec.with_alias(alias).map_err(bad)?,
             None => spec,
         };
-        Ok(Job::recorded(host.index, spec, host.label.clone(), host.user.clone(), host.port))
+        let number = |count: usize| u32::try_from(count).map_err(|error| bad(error.to_string()));
+        spec.place.index = number(host.index)?;
+        spec.place.count = number(merged.hosts.len())?;
+        Ok(Job::recorded(host.index, spec, host.label.clone(), host.user.as_str().into(), host.port))
     };
     merged.hosts.iter().map(job).collect()
 }

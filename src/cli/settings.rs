@@ -151,6 +151,11 @@ fn rolling(opts: &Opts) -> Result<Rolling, String> {
     if let (None, Some((option, _))) = (batch, between.iter().find(|(_, is_given)| *is_given)) {
         return Err(format!("{option} is for the time between two batches; give their sizes with --batch 1,10%"));
     }
+    if batch.is_some() && opts.hosts.shard.is_some() {
+        return Err("--batch with --shard: each share would have batches and a limit on failures of its own, and a canary in every share; \
+                    run the batches on one machine"
+            .to_owned());
+    }
     Ok(Rolling {
         batches: batch.clone().unwrap_or_default(),
         pause: pause.unwrap_or_default(),

@@ -17,7 +17,7 @@ use super::notices;
 use super::options::{ListFormat, Opts};
 use super::replay;
 use super::user_config::UserConfig;
-use super::work::CopyError;
+use super::work::{self, CopyError};
 use crate::cli::signals::{self, Interruptible};
 use crate::cli::{advice, given, variables, words};
 use crate::command::input::{Input, Inputs};
@@ -27,7 +27,7 @@ use crate::events::event::Event;
 use crate::events::interruption::Listener;
 use crate::events::{exit_status, interruption};
 use crate::hosts::host_config::HostConfig;
-use crate::hosts::{self, Definitions, Groups, HostSpec, ListNames, Lists};
+use crate::hosts::{self, Definitions, Groups, HostSpec, ListNames, Lists, ResolvedShard, file_names};
 use crate::output::{self, Beginning, Broken, Format, OutputSettings, Report, Summary};
 use crate::plan::check::{Check, CheckTimes};
 use crate::plan::job::{self, Commands, Job};
@@ -104,29 +104,45 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     }
     check_words(opts, &environment)?;
     check_streams(opts, &output_settings)?;
-    let (hosts, notes) = hosts(opts, config.groups, &environment)?;
+    let shard = shard(opts, &environment)?;
+    let (all, notes) = hosts(opts, config.groups, &environment)?;
+    let share = shard.map(|shard| share(&all, shard));
+    let in_run = share.as_deref().unwrap_or(&all);
     if let Some(format) = opts.other.list {
-        return list(format, &hosts);
+        return list(format, in_run);
     }
-    let may_be_host = words::check_command(opts, &hosts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    check_size(opts, in_run)?;
+    let may_be_host = words::check_command(opts, &all, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     may_be_host.iter().for_each(|text| notices::complain(program, text));
-    check_keys(opts, &hosts)?;
-    let (work, check) = work(opts, &settings, &hosts)?;
-    let port_like = opts.running.par.filter(|size| !configured.contains_key("--par") && is_port(*size, &hosts));
+    check_keys(opts, &all)?;
+    let (work, check) = work(opts, &settings, &all, in_run)?;
+    let port_like = opts.running.par.filter(|size| !configured.contains_key("--par") && is_port(*size, &all));
     port_like.iter().for_each(|size| {
         notices::complain(
             program,
             &format!("-p {size} runs {size} hosts at once; put a port after its host: -H web1:{size}"),
         );
     });
-    job::check_aliases(&hosts).map_err(usage)?;
-    let mut journal = Journal::open(opts, &settings, &hosts, &work)?;
+    job::check_aliases(&all).map_err(usage)?;
+    let file_names = match &share {
+        Some(share) if opts.show.outdir.is_some() || opts.show.errdir.is_some() => {
+            Some(work::of_share(file_names::of_hosts(all.iter(), settings.user.as_deref()), share))
+        }
+        _ => None,
+    };
+    let mut journal = Journal::open(opts, &settings, (&all, in_run, shard), &work)?;
+    let hosts = share.unwrap_or(all);
+    if hosts.is_empty() && !opts.reports.quiet {
+        let shard = opts.hosts.shard.as_ref().map(ToString::to_string).unwrap_or_default();
+        notices::complain(program, &format!("--shard {shard}: this share has no hosts"));
+    }
+
     let (known, is_done) =
         journal.as_ref().map(|journal| (Arc::clone(&journal.known), journal.is_done())).unwrap_or_default();
 
     let heard = Heard::install(program)?;
     let cancel = heard.cancel.clone();
-    if opts.other.dry_run || opts.other.explain || is_done {
+    if opts.other.dry_run || opts.other.explain || is_done || hosts.is_empty() {
         settings.forget_credentials();
     }
     let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
@@ -162,11 +178,18 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let earlier = match (earlier.recall, &journal) {
         (Some(recall), Some(journal)) if is_done => {
             let fault = || journal.fault(None);
-            return show(opts, &output_settings, jobs, &beginning, (&replay::events(recall)?, &fault), &heard);
+            return show(
+                opts,
+                &output_settings,
+                jobs,
+                (&beginning, file_names),
+                (&replay::events(recall)?, &fault),
+                &heard,
+            );
         }
         (recall, _) => Earlier { recall, ..earlier },
     };
-    let mut report = reports(opts, &output_settings, jobs, &beginning)?;
+    let mut report = reports(opts, &output_settings, jobs, &beginning, file_names)?;
     let writer = journal.as_mut().map(|journal| journal.begin(jobs, &clock, &cancel, program)).transpose()?.flatten();
     if let Some(writer) = writer.clone() {
         let has_output = opts.reports.journal.journal_output;
@@ -214,8 +237,9 @@ fn reports(
     settings: &OutputSettings,
     jobs: &Arc<[Job]>,
     beginning: &Beginning<'_>,
+    file_names: Option<Vec<String>>,
 ) -> Result<Box<dyn Report>, Fatal> {
-    let lists = output::Lists { files: &opts.hosts.hosts, are_chosen: opts.hosts.are_chosen() };
+    let lists = output::Lists { files: &opts.hosts.hosts, are_chosen: opts.hosts.are_chosen(), file_names };
     output::reports(settings, lists, jobs, beginning).map_err(failure)
 }
 
@@ -224,11 +248,11 @@ pub fn show(
     opts: &Opts,
     settings: &OutputSettings,
     jobs: &Arc<[Job]>,
-    beginning: &Beginning<'_>,
+    (beginning, file_names): (&Beginning<'_>, Option<Vec<String>>),
     (events, fault): (&Receiver<Event>, &dyn Fn() -> Option<String>),
     heard: &Heard,
 ) -> Result<Ending, Fatal> {
-    let mut report = reports(opts, settings, jobs, beginning)?;
+    let mut report = reports(opts, settings, jobs, beginning, file_names)?;
     let (style, cancel) = (&settings.style, &heard.cancel);
     let mut summary = output::multiplex(jobs, events, &heard.listener, &|_| (), &mut *report, style, cancel);
     summary.faults.extend(fault());
@@ -302,6 +326,7 @@ fn explain(runner: &Runner, jobs: &[Job], given: &[Given]) -> Result<Ending, Fat
 fn list(format: ListFormat, hosts: &[HostSpec]) -> Result<Ending, Fatal> {
     let text = match format {
         ListFormat::Lines => hosts.iter().map(|host| host.entry_line() + "\n").collect(),
+        ListFormat::Folded if hosts.is_empty() => String::new(),
         ListFormat::Folded => hosts::folded(hosts).map(|list| list + "\n").map_err(|host| {
             let entry = host.to_string();
             usage(anyhow!(
@@ -392,18 +417,23 @@ fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> 
     if opts.other.explain { Ok(()) } else { Err(usage(anyhow!("{problem} (--help shows how)"))) }
 }
 
-/// Returns the work for the hosts.
-fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<(Work, Option<Check>), Fatal> {
+/// Returns the work for the hosts of the run, out of all, and its check.
+fn work(
+    opts: &Opts,
+    settings: &Settings,
+    all: &[HostSpec],
+    hosts: &[HostSpec],
+) -> Result<(Work, Option<Check>), Fatal> {
     let times = check_times(opts).map_err(|problem| usage(anyhow!(problem)))?;
     let with_times = |commands: Option<Commands>| commands.map(|commands| Check { commands, times });
     let copy = match opts.program {
         _ if opts.other.explain => None,
-        Program::Pscp | Program::Pslurp => Some(Work::copy(opts, hosts)),
-        Program::Prsync => Some(Work::rsync(opts, hosts, settings.user.as_deref())),
+        Program::Pscp | Program::Pslurp => Some(Work::copy(opts, all, hosts)),
+        Program::Prsync => Some(Work::rsync(opts, all, hosts, settings.user.as_deref())),
         Program::Pssh | Program::Pnuke => None,
     };
     if let Some(copy) = copy {
-        let check = Commands::of_check(opts, hosts).map_err(refusal)?;
+        let check = Commands::of_check(opts, all, hosts).map_err(refusal)?;
         let work = copy.map_err(|error| match error {
             CopyError::Usage(_) => usage(error),
             CopyError::Sources(_) | CopyError::Directory { .. } | CopyError::Rsync(_) => failure(error),
@@ -416,8 +446,10 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<(Work, O
     let script =
         opts.command.script.as_deref().map(|path| Script::read("--script", path)).transpose().map_err(refusal)?;
     let commands = match opts.program {
-        Program::Pnuke => Commands::nuke(&opts.words).and_then(|nuke| Ok((nuke, Commands::of_check(opts, hosts)?))),
-        _ => Commands::gather(opts, hosts),
+        Program::Pnuke => {
+            Commands::nuke(&opts.words).and_then(|nuke| Ok((nuke, Commands::of_check(opts, all, hosts)?)))
+        }
+        _ => Commands::gather(opts, all, hosts),
     };
     let (commands, check) = commands.map_err(refusal)?;
     let commands = match script {
@@ -548,6 +580,32 @@ fn hosts(
     let files: Vec<String> = opts.hosts.hosts.iter().map(|file| file.display().to_string()).collect();
     let place = if files.is_empty() { String::new() } else { format!(": no hosts in {}", files.join(", ")) };
     Err(usage(anyhow!("the list of hosts is empty{place}")))
+}
+
+/// Returns the share of the list that the run has, if it does not have the whole list.
+fn shard(opts: &Opts, environment: &Environment<'_>) -> Result<Option<ResolvedShard>, Fatal> {
+    let Some(shard) = &opts.hosts.shard else { return Ok(None) };
+    let resolved = shard.resolve(environment.variable);
+    resolved.map(Some).map_err(|problem| usage(anyhow!("--shard {problem}")))
+}
+
+/// Returns the hosts of a share.
+fn share(all: &[HostSpec], shard: ResolvedShard) -> Vec<HostSpec> {
+    let share = all.iter().enumerate().filter(|(place, host)| shard.has(*place, host));
+    share.map(|(_, host)| host.clone()).collect()
+}
+
+/// Refuses a run on more hosts than one machine is for. What only prints may have more.
+fn check_size(opts: &Opts, hosts: &[HostSpec]) -> Result<(), Fatal> {
+    let count = hosts.len();
+    if count <= job::MOST_HOSTS || opts.other.dry_run || opts.other.explain {
+        return Ok(());
+    }
+    let shares = count.div_ceil(job::MOST_HOSTS);
+    let most = job::MOST_HOSTS;
+    Err(usage(anyhow!(
+        "the run has {count} hosts, but a run has at most {most}; --shard 1/{shares} runs the first of {shares} shares"
+    )))
 }
 
 /// Returns whether a pool size is more likely ssh's `-p`, a port: no host has a port, and the list is much shorter than the pool.

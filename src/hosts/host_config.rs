@@ -109,6 +109,9 @@ impl HostConfig {
     /// Adds the options of the tables to each host. Returns notes for `-v`: the tables that match none
     /// of the hosts.
     pub fn apply(&self, hosts: &mut [HostSpec]) -> Vec<String> {
+        if self.tables.is_empty() {
+            return Vec::new();
+        }
         let mut of_name: HashMap<&str, Vec<usize>> = HashMap::new();
         for host in hosts.iter() {
             of_name.entry(&host.name).or_default();
@@ -358,7 +361,7 @@ mod tests {
             ),
             ("[host.'a:22']", "d/h.toml:1:7: \"a:22\": expected a host name alone, without a port"),
             ("[host.'r@a']", "d/h.toml:1:7: \"r@a\": expected a host name alone"),
-            ("[host.'n[1-999999999999]']", "d/h.toml:1:7: \"n[1-999999999999]\": more than 100000 names"),
+            ("[host.'n[1-999999999999]']", "d/h.toml:1:7: \"n[1-999999999999]\": more than 1000000 names"),
             ("[host.'n[1-9999]*']", "d/h.toml:1:7: \"n[1-9999]*\": more than 1000 patterns"),
             ("[host.'a b']", "d/h.toml:1:7: \"a b\": a host name cannot contain ' '"),
             ("[hosts.a]", "d/h.toml:1:2: \"hosts\": expected tables of hosts alone"),

@@ -17,13 +17,14 @@ use super::options::Distrust;
 use super::{HostsError, Origin};
 use crate::system::cancel::Cancel;
 use crate::system::child::Helper;
+use crate::system::files::bounded;
 use crate::system::poll::Patience;
 use crate::text::message::reason;
 
 /// Time limit for a command, which reads a file or asks an inventory while nothing is shown.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
-/// Bytes of the longest list that a command may print: ten times the longest run.
-const LONGEST_OUTPUT: usize = 16 << 20;
+/// Bytes of the longest list that a command may print.
+const LONGEST_OUTPUT: usize = bounded::LIST as usize;
 /// The most groups of a source: each is one more command.
 const MOST_GROUPS: usize = 10_000;
 /// The placeholder for the group's name in the command.
@@ -205,7 +206,7 @@ mod tests {
         assert_eq!(output("exec sleep 60"), late);
         assert_eq!(output("exec sleep 60 >&-"), late);
         let endless = super::output("exec yes", COMMAND_LIMIT);
-        assert_eq!(endless, Err("it prints more than 16 MiB".to_owned()));
+        assert_eq!(endless, Err("it prints more than 64 MiB".to_owned()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::hosts_file::{Basis, Found};
 use super::options::Distrust;
 use super::selection::Filter;
-use super::{Groups, HostSpec, HostsError, Likeness, Origin, likeness, read};
+use super::{Groups, HostSpec, HostsError, Likeness, ListPlace, Origin, likeness, read};
 use crate::text::fnmatch::fnmatch;
 
 /// The sources of a run's hosts, and the filters on them.
@@ -92,6 +92,7 @@ impl Lists<'_> {
             let by = format!("{} leaves", names.glob);
             return Err(HostsError::NoneLeft { by, count: in_files, glob: self.glob.map(str::to_owned) });
         }
+        ListPlace::set(&mut hosts);
         let mut warnings = users;
         let unused = [&only, &exclude].into_iter().flatten().flat_map(Filter::warnings);
         warnings.extend(unused);
@@ -161,8 +162,8 @@ mod tests {
         let mut all: Vec<(&str, &str)> = names.iter().map(|(name, list)| (name.as_str(), list.as_str())).collect();
         all.push(("g0", "n0"));
         assert_eq!(read("@g59", &mut groups(&all)).expect("a list").len(), 60);
-        let error = read("@a", &mut groups(&[("a", "@b,x[1-60000]"), ("b", "y[1-60000]")])).expect_err("too many");
-        assert!(error.contains("more than 100000 hosts"), "{error}");
+        let error = read("@a", &mut groups(&[("a", "@b,x[1-600000]"), ("b", "y[1-600000]")])).expect_err("too many");
+        assert!(error.contains("more than 1000000 hosts"), "{error}");
     }
 
     proptest::proptest! {

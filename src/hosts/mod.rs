@@ -17,10 +17,11 @@ mod other_formats;
 mod problem;
 pub mod proxy;
 pub(crate) mod selection;
+mod shard;
 pub mod toml_file;
 mod written;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,7 +42,45 @@ pub use lists::{ListNames, Lists};
 pub use origin::{Bad, BadEntry, Origin};
 pub use other_formats::{HOST_COLUMNS, OtherFormat};
 pub use problem::{Advice, Problem};
+pub use shard::{ResolvedShard, Shard};
 pub use written::folded;
+
+/// The place of a host in the list of all hosts, of which a run may have only a share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListPlace {
+    /// Its number, from 0.
+    pub index: u32,
+    /// How many hosts the list has.
+    pub count: u32,
+    /// Whether another entry of the list has its name with another user or port.
+    pub shares_name: bool,
+}
+
+impl ListPlace {
+    /// Sets the places of all hosts of a list.
+    pub fn set(hosts: &mut [HostSpec]) {
+        // No list is that long.
+        let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        for (index, host) in (0..count).zip(hosts.iter_mut()) {
+            host.place = ListPlace { index, count, shares_name: false };
+        }
+        // Most lists have names only.
+        if hosts.iter().all(|host| host.user.is_none() && host.port.is_none()) {
+            return;
+        }
+        let mut first_of_name: HashMap<&str, &HostSpec> = HashMap::with_capacity(hosts.len());
+        let mut shared: HashSet<String> = HashSet::new();
+        for host in hosts.iter() {
+            let first = first_of_name.entry(&host.name).or_insert(host);
+            if (&first.user, first.port) != (&host.user, host.port) && !shared.contains(&host.name) {
+                shared.insert(host.name.clone());
+            }
+        }
+        if !shared.is_empty() {
+            hosts.iter_mut().for_each(|host| host.place.shares_name = shared.contains(&host.name));
+        }
+    }
+}
 
 /// One host as the user wrote it: `[user@]host[:port]`, and what else is said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +93,8 @@ pub struct HostSpec {
     pub port: Option<u16>,
     /// Where the entry stands.
     pub origin: Origin,
+    /// Its place in the list.
+    pub place: ListPlace,
     /// The host's own options: from its line, then from a TOML file. Hosts with the same options share
     /// one copy.
     pub options: Arc<HostOptions>,
@@ -73,6 +114,7 @@ impl HostSpec {
             name,
             port,
             origin,
+            place: ListPlace::default(),
             options: HostOptions::nothing(),
             arguments: Arc::default(),
             loose: Arc::default(),

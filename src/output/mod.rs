@@ -54,6 +54,7 @@ use self::reports::summary::{FailureReport, Times};
 use self::reports::without::Without;
 use self::transcode::Transcoded;
 use crate::events::event::Stream;
+use crate::hosts::file_names;
 use crate::journal::writer::Writer;
 use crate::plan::job::Job;
 use crate::plan::program::Program;
@@ -71,12 +72,13 @@ pub enum ReportsError {
 }
 
 /// The host lists of a run.
-#[derive(Clone, Copy)]
 pub struct Lists<'a> {
     /// Their files.
     pub files: &'a [PathBuf],
     /// Whether some of their hosts were excluded.
     pub are_chosen: bool,
+    /// The names of the hosts' files, if the run has a share of a list: no two hosts of the list have the same.
+    pub file_names: Option<Vec<String>>,
 }
 
 /// How a run begins.
@@ -128,7 +130,9 @@ pub fn reports(
     }
     // Files get the bytes unchanged.
     if !settings.directories.is_empty() {
-        let files = Box::new(Files::new(settings.directories.clone(), jobs, beginning.user)?);
+        let of_run = || file_names::of_hosts(jobs.iter().map(|job| &job.spec), beginning.user);
+        let names = lists.file_names.unwrap_or_else(of_run);
+        let files = Box::new(Files::new(settings.directories.clone(), names)?);
         // What is appended is there already.
         let is_rewritten = beginning.is_output_known && !settings.directories.append;
         reports.push(beginning.without_known(files, is_rewritten));

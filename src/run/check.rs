@@ -25,6 +25,8 @@ const FREEING: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis
 /// Bytes that are kept of a try's output, and lines of them.
 const KEPT: usize = 1024;
 const KEPT_LINES: usize = 5;
+/// A try that the time limit leaves less time than this is too short to tell.
+const SHORT: Duration = Duration::from_secs(1);
 /// What did not end in time.
 const NOT_ENDED: &str = "the last one had not ended";
 
@@ -98,20 +100,28 @@ impl Checking<'_> {
     ) -> (Verdict, Outcome) {
         loop {
             let mut output = LastOutput::default();
+            let had = deadline.saturating_duration_since(Instant::now());
             let outcome = self.try_once(line, deadline, &mut output, told, note);
             let outcome = if self.cancel.is_triggered() { self.cancelled(outcome) } else { outcome };
             let verdict = verdict(&outcome);
             report.tries += 1;
             report.is_passed = verdict == Verdict::Passed;
-            (report.exit_status, report.signal) = (outcome.exit_status(), outcome.signal().map(str::to_owned));
-            report.output = output.lines();
-            (report.message, report.brief) = match (verdict, &outcome) {
-                (Verdict::Late, _) => (NOT_ENDED.to_owned(), NOT_ENDED.to_owned()),
-                (_, Outcome::Exited(status)) => (format!("exit {status}"), format!("exit {status}")),
-                (_, outcome) => (outcome.to_string(), outcome.brief()),
-            };
+            // A try that had no time says less than the one before.
+            let is_cut = Instant::now() >= deadline && had < self.times.interval.max(SHORT);
+            if report.tries == 1 || !is_cut || !matches!(verdict, Verdict::Late | Verdict::Again) {
+                (report.exit_status, report.signal) = (outcome.exit_status(), outcome.signal().map(str::to_owned));
+                report.output = output.lines();
+                (report.message, report.brief) = match (verdict, &outcome) {
+                    (Verdict::Late, _) => (NOT_ENDED.to_owned(), NOT_ENDED.to_owned()),
+                    (_, Outcome::Exited(status)) => (format!("exit {status}"), format!("exit {status}")),
+                    (_, outcome) => (outcome.to_string(), outcome.brief()),
+                };
+            }
             let (tries, last) = (report.tries, &*report);
-            note(&|| format!("check, try {tries}: {}", last.last()));
+            note(&|| match is_cut {
+                true => format!("check, try {tries}: its time is over"),
+                false => format!("check, try {tries}: {}", last.last()),
+            });
             if verdict != Verdict::Again {
                 return (verdict, outcome);
             }

@@ -17,7 +17,7 @@ use crate::journal::writer::Writer;
 use crate::plan::check::Check;
 use crate::plan::error::Unprepared;
 use crate::plan::failure_limit::{FailureCount, Limits};
-use crate::plan::job::Job;
+use crate::plan::job::{Job, MOST_HOSTS};
 use crate::plan::portion::Portion;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
@@ -37,6 +37,9 @@ pub struct Engine {
 /// Why workers cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A list is longer than a run may be.
+    #[error("the run has {0} hosts, but a run has at most {MOST_HOSTS}")]
+    Hosts(usize),
     /// The limit on open files is too low.
     #[error("only {allowed} files may be open, too few for a single host; ulimit -n {needed} is enough")]
     Files {
@@ -81,7 +84,7 @@ impl Engine {
         settings.pool_size = settings.pool_size.min(specs.len()).max(1);
         let (runner, jobs) = bounded::under(cancel, || Runner::new(settings.clone(), specs, work, check, cancel))?;
         let runner = Arc::new(runner);
-        Ok(Engine { runner, jobs: jobs.into(), settings, cancel: cancel.clone() })
+        Ok(Engine { runner, jobs, settings, cancel: cancel.clone() })
     }
 
     /// Returns the jobs, in list order.
@@ -97,8 +100,11 @@ impl Engine {
     /// Starts all jobs but those that ended `earlier`. Their output holds file descriptors too; what is sent is recorded in `journal`.
     ///
     /// # Errors
-    /// Not enough file descriptors for a single host, or no threads.
+    /// Too many hosts, not enough file descriptors for a single host, or no threads.
     pub fn start(&self, held: Held, earlier: Earlier, journal: Option<Writer>) -> Result<Started, StartError> {
+        if self.jobs.len() > MOST_HOSTS {
+            return Err(StartError::Hosts(self.jobs.len()));
+        }
         let settings = &self.settings;
         let need = room::need(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
         let need = need.and(held).and(self.runner.held());

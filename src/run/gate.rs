@@ -32,10 +32,10 @@ impl Gate {
         self.is_open()?;
         let Some(journal) = &self.journal else { return Ok(()) };
         let sent = Sent {
-            index: job.number,
+            index: job.index(),
             time: record::now(),
             host: job.spec.name.clone(),
-            user: job.user.clone(),
+            user: job.user.to_string(),
             port: job.port,
             attempt,
         };

@@ -42,13 +42,13 @@ pub type Grant = Sender<Option<LoginSlot>>;
 
 /// Where a host that runs already waits until it may log in once more. It comes before hosts that have not started.
 #[derive(Clone, Debug)]
-pub struct Gate(Sender<Grant>);
+pub struct LoginGate(Sender<Grant>);
 
 /// The host may not log in any more.
 #[derive(Debug)]
 pub struct Closed;
 
-impl Gate {
+impl LoginGate {
     /// Waits until the host may log in. The slot is given back when it is dropped; without a limit on logins there is none.
     ///
     /// # Errors
@@ -128,8 +128,8 @@ impl Pace {
     }
 
     /// The gate for further logins, if there are bounds.
-    pub(super) fn gate(&self) -> Option<Gate> {
-        self.is_bounded.then(|| Gate(self.ask.clone()))
+    pub(super) fn gate(&self) -> Option<LoginGate> {
+        self.is_bounded.then(|| LoginGate(self.ask.clone()))
     }
 
     /// The channel that wakes when a login is over.

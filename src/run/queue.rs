@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, never};
 
 use super::batches::{Batches, Next};
-use super::pace::{Gate, Grant, LoginSlot, Pace};
+use super::pace::{Grant, LoginGate, LoginSlot, Pace};
 use super::pool::Plan;
 use super::retries::Retries;
 use crate::events::event::{Event, EventKind, HostStage, Outcome, Tally};
@@ -33,7 +33,7 @@ pub struct Task {
     /// The right to log in, if logins are limited.
     pub login: Option<LoginSlot>,
     /// Where to wait before another login on the same attempt, if logins or starts are limited.
-    pub gate: Option<Gate>,
+    pub gate: Option<LoginGate>,
 }
 
 /// The way to a host.

@@ -1,5 +1,6 @@
 //! The runner: the shared state of jobs, and one attempt at a job.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
 use crate::plan::exec_request::{self, ExecRequest, Terms};
 use crate::plan::explain::Explained;
-use crate::plan::job::{self, Job};
+use crate::plan::job::{self, Job, Reached};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::run::check::Checking;
@@ -45,7 +46,7 @@ use crate::system::terminal::Terminal;
 pub struct Runner {
     pub(super) settings: Arc<Settings>,
     pub(super) destinations: Arc<Destinations>,
-    /// The host of each job, by its number.
+    /// The host of each job, by its number; none if no job is run.
     hosts: Vec<Destination>,
     jump_hosts: JumpHosts,
     work: Work,
@@ -117,7 +118,7 @@ impl Runner {
         work: Work,
         check: Option<Check>,
         cancel: &Cancel,
-    ) -> Result<(Runner, Vec<Job>), Unprepared> {
+    ) -> Result<(Runner, Arc<[Job]>), Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
         if settings.rolling.confirm.is_some() && settings.logs_in && !terminal.is_there() {
@@ -131,15 +132,24 @@ impl Runner {
         let password = password.map(Arc::new);
         let sudo_password = SudoPassword::new(sudo_password, password.clone(), Arc::clone(&terminal));
         let destinations = Destinations::new(Arc::clone(&settings), password, Arc::clone(&terminal), cancel)?;
-        let hosts = destinations.hosts(&specs)?;
-        for host in &hosts {
+        let mut users = HashSet::new();
+        let mut reach = |host: &Destination| {
             if let Some(Proxy::Jump(hops)) = &host.proxy {
                 hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
             }
-        }
+            Ok(Reached::of(host, &mut users))
+        };
+        // What only prints needs no destinations, of which each is large.
+        let (hosts, reached) = if settings.logs_in {
+            let hosts = destinations.hosts(&specs)?;
+            let reached = hosts.iter().map(reach).collect::<Result<_, Unprepared>>()?;
+            (hosts, reached)
+        } else {
+            (Vec::new(), destinations.map(&specs, |host| reach(&host))?)
+        };
         let requests = match &work {
             Work::Commands { commands, inputs } => {
-                let known = specs.iter().zip(&hosts).map(|(spec, host)| (spec, &*host.user, host.port));
+                let known = specs.iter().zip(&reached).map(|(spec, host)| (spec, &*host.user, host.port));
                 let lines = commands.lines(known)?;
                 let input_taken = !matches!(inputs, Inputs::Nothing);
                 let terms = Terms { sudo: settings.sudo.as_ref(), input_taken, what: "the command" };
@@ -147,11 +157,8 @@ impl Runner {
             }
             Work::Ping | Work::Copy(_) | Work::Rsync(_) => Vec::new(),
         };
-        let checks = check.as_ref().map(|check| checks(check, settings.sudo.as_ref(), &specs, &hosts)).transpose()?;
-        let mut jobs = job::make(specs, &hosts, requests);
-        for (job, check) in jobs.iter_mut().zip(checks.into_iter().flatten()) {
-            job.check = Some(check);
-        }
+        let checks = check.as_ref().map(|check| checks(check, settings.sudo.as_ref(), &specs, &reached)).transpose()?;
+        let jobs = job::make(specs, reached, requests, checks);
         let destinations = Arc::new(destinations);
         let jump_hosts = JumpHosts::new(Plan {
             host_of: {
@@ -162,7 +169,7 @@ impl Runner {
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        let stages = Stages::new(hosts.len());
+        let stages = Stages::new(jobs.len());
         let check = check.map(|check| check.times);
         Ok((Runner { settings, destinations, hosts, jump_hosts, work, check, sudo_password, stages, terminal }, jobs))
     }
@@ -375,7 +382,7 @@ fn checks(
     check: &Check,
     sudo: Option<&Sudo>,
     specs: &[HostSpec],
-    hosts: &[Destination],
+    hosts: &[Reached],
 ) -> Result<Vec<ExecRequest>, Unprepared> {
     let known = specs.iter().zip(hosts).map(|(spec, host)| (spec, &*host.user, host.port));
     let lines = check.commands.lines(known).map_err(|error| match error {

@@ -136,6 +136,17 @@ fn its_time_is_over_at_last() {
 }
 
 #[test]
+fn a_last_try_without_time_does_not_hide_the_one_before() {
+    let lab = Lab::new(1);
+    let check = "echo 'not yet'; sleep 0.3; exit 1";
+    let slow = ["--check", check, "--check-timeout", "2.2", "--check-interval", "0.1"];
+    for _ in 0..3 {
+        let run = lab.pssh(&slow).args(["--", "true"]).run();
+        run.exits(5).ends(&lab.label(), "check: not passed within 2.2 s, ").stderr_has(" tries: exit 1: \"not yet\"\n");
+    }
+}
+
+#[test]
 fn one_that_hangs_is_stopped_at_its_end() {
     let lab = Lab::new(1);
     let run = lab.pssh(&["--check", "echo waiting; sleep 961", "--check-timeout", "2", "--", "true"]).run();
@@ -379,13 +390,32 @@ fn copies_are_checked_too() {
 
 #[test]
 fn one_channel_at_a_time_is_enough() {
+    const HOSTS: usize = 10;
     let env = Env::new();
-    let sshd = Sshd::start(&env, Setup { config: "MaxSessions 1\n", ..Setup::default() });
+    let sshd = Sshd::start(&env, Setup { hosts: HOSTS, config: "MaxSessions 1\n", ..Setup::default() });
     let counter = env.path("counter").display().to_string();
-    let check = format!("echo x >> {counter}; test $(wc -l < {counter}) -ge 3");
-    let run = env.pssh().hosts(sshd.hosts()).args(FAST).args(["--check", &check, "--", "true"]).run();
-    run.exits(0);
-    assert_eq!(sshd.connections(), 1);
+    let check = format!("set -- $SSH_CONNECTION; echo x >> {counter}.$3; test $(wc -l < {counter}.$3) -ge 4");
+    let pssh = env.pssh().hosts(sshd.hosts()).args(["--check-interval", "0.01", "--check", &check]);
+    pssh.args(["--", "true"]).run().exits(0);
+    assert_eq!(sshd.connections(), HOSTS);
+}
+
+#[test]
+fn a_password_in_its_output_is_not_told() {
+    const PASSWORD: &str = "s3cret words";
+    let env = Env::without_key();
+    let says = Behaviour::answer(&format!("it is {PASSWORD}\n"), "", 1);
+    let config = Config { password: Some(PASSWORD.to_owned()), ..Config::default() };
+    let server = Server::start(config.on("check", says).on("true", Behaviour::answer("", "", 0)));
+    env.trust(&server.known_hosts());
+    let file = secret_file(&env, "password", PASSWORD);
+    for args in [&["-v"][..], &["--json"], &["--junit", "/dev/stdout"]] {
+        let pssh = env.pssh().hosts([server.addr()]).arg("--password-file").arg(&file).args(args);
+        let run = pssh.args(["--check", "check", "--check-timeout", "0.5"]).args(FAST).args(["--", "true"]).run();
+        run.exits(5);
+        let all = run.stdout_text() + &run.stderr_text();
+        run.check(!all.contains(PASSWORD) && all.contains("it is ***"), "the password is hidden");
+    }
 }
 
 #[test]

@@ -10,10 +10,10 @@ use crate::auth::Agent;
 use crate::bin::{Env, Run, ssh_keygen};
 
 /// The options that do not show, by their long names, or else their letters.
-const EXEMPT: [(&str, &[&str]); 4] = [
+const EXEMPT: [(&str, &[&str]); 5] = [
     (
         "they choose the hosts: each host's first line has its place",
-        &["hosts", "host", "nodes", "only", "exclude", "host-glob", "host-config"],
+        &["hosts", "host", "nodes", "only", "exclude", "host-glob", "host-config", "shard"],
     ),
     (
         "they say what is shown of the hosts, and where",
@@ -46,6 +46,10 @@ const EXEMPT: [(&str, &[&str]); 4] = [
             "max-status",
             "verbose",
         ],
+    ),
+    (
+        "they say what is recorded, and what is known already",
+        &["journal", "journal-output", "resume", "rerun", "replay"],
     ),
     ("they are about the program itself", &["dry-run", "explain", "list", "generate", "help", "version"]),
     ("there is one only with --host-args, whose line is there", &["host-column"]),

@@ -175,6 +175,8 @@ mod scale;
 mod scripts;
 /// Secrets, wherever they could come to light.
 mod secrets;
+/// Shares of a list.
+mod shard;
 /// Being stopped: by signals, by a reader that goes away, by a disk that is full.
 mod signals;
 /// The formats that show hosts one by one.

@@ -189,9 +189,9 @@ fn slips_in_lists_are_told_with_their_place() {
         ),
         (["-w", "/x/"], "pssh: -w:1: \"/x/\": a pattern names no hosts"),
         (["-w", "a!/(/"], "pssh: -w:3: \"a!/(/\": invalid regular expression: "),
-        (["-w", "n[1-1000000000000]"], "pssh: -w:1: \"n[1-1000000000000]\": more than 100000 names\n"),
-        (["-w", "n[1-60000],m[1-60000]"], "pssh: -w:12: \"m[1-60000]\": more than 100000 hosts\n"),
-        (["-H", "n[1-60000] m[1-60000]"], "pssh: -H: \"m[1-60000]\": more than 100000 hosts\n"),
+        (["-w", "n[1-1000000000000]"], "pssh: -w:1: \"n[1-1000000000000]\": more than 1000000 names\n"),
+        (["-w", "n[1-600000],m[1-600000]"], "pssh: -w:13: \"m[1-600000]\": more than 1000000 hosts\n"),
+        (["-H", "n[1-600000] m[1-600000]"], "pssh: -H: \"m[1-600000]\": more than 1000000 hosts\n"),
         (["-H", "web*"], "pssh: -H: \"web*\": a host name cannot contain '*'; --only and --exclude take patterns\n"),
         (["-H", "a,b"], "hosts are separated by blanks, not commas; -w takes a list with commas\n"),
         (["--only", "a!b"], "pssh: --only:3: \"b\": --only takes items separated by commas, without ! & ^\n"),
@@ -200,7 +200,7 @@ fn slips_in_lists_are_told_with_their_place() {
     ] {
         refused(&env, &[&["-H", "x"][..], &args].concat(), &[words]);
     }
-    let run = dry(&env, &["-w", "n[1-60000],m[1-60000]"]).run();
+    let run = dry(&env, &["-w", "n[1-600000],m[1-600000]"]).run();
     run.check(run.stderr_text().lines().count() == 1, "one slip is told once");
     let long = format!("{},x y", (0..500).map(|n| format!("n{n}")).collect::<Vec<_>>().join(","));
     let run = dry(&env, &["-w", &long]).run();

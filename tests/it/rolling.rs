@@ -463,6 +463,7 @@ fn values_that_make_no_sense_are_refused() {
         (&["--pause=1m"], "--pause is for the time between two batches; give their sizes with --batch"),
         (&["--confirm"], "--confirm is for the time between two batches; give their sizes with --batch"),
         (&["--batch=1", "--confirm=always"], "[possible values: first, each]"),
+        (&["--batch=1", "--shard=1/2"], "--batch with --shard: each share would have batches"),
         (&["--batch=1", "--pause=soon"], "--pause"),
         (&["--order=random"], "expected list, reverse, shuffle or shuffle:SEED"),
         (&["--order=shuffle:x"], "such as shuffle:42"),

@@ -12,6 +12,11 @@ const LISTS: &[&str] = &[
              password-file, proxy, proxy-command, connect-timeout, timeout, channel-timeout, num-retries, retry-delay, \
              host-key-check, known-hosts, agent and no-agent. If several tables match a host, the first one with a key sets \
              it. An entry in the list overrides --host-config, which overrides the command line, the environment and ssh_config(5).",
+    "A list has at most 1,000,000 hosts, and a run 100,000: --shard gives a run a share of a longer list. K/N takes each Nth host from \
+             the Kth on. slurm (SLURM_ARRAY_TASK_ID), k8s/N (JOB_COMPLETION_INDEX), aws (AWS_BATCH_JOB_ARRAY_INDEX), gitlab \
+             (CI_NODE_INDEX) and nomad/N (NOMAD_ALLOC_INDEX) take the share of the task that the engine runs. hash: before any of \
+             them takes hosts by a hash of their names, which is the same for lists that differ. The index of a host is its place in the \
+             whole list. A share without hosts is a success.",
 ];
 
 const OUTCOMES: &[&str] = &[

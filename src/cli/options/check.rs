@@ -34,12 +34,12 @@ pub struct CheckOpts {
     /// Give up the check after TIME [default: 60]
     ///
     /// It is the time of all tries together, from the end of the command. A try that cannot begin in time is not waited for.
-    #[arg(long = "check-timeout", value_name = "TIME", help_heading = "Rolling runs", requires = "check",
+    #[arg(long = "check-timeout", hide_short_help = true, value_name = "TIME", help_heading = "Rolling runs", requires = "check",
           value_parser = check::timeout)]
     pub check_timeout: Option<Duration>,
 
     /// Wait TIME between two tries [default: 2]
-    #[arg(long = "check-interval", value_name = "TIME", help_heading = "Rolling runs", requires = "check",
+    #[arg(long = "check-interval", hide_short_help = true, value_name = "TIME", help_heading = "Rolling runs", requires = "check",
           value_parser = check::interval)]
     pub check_interval: Option<Duration>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueHint};
 
+use crate::hosts::Shard;
 use crate::plan::failure_limit::StopOnErrors;
 use crate::text::duration;
 
@@ -46,6 +47,13 @@ pub struct HostOpts {
           value_hint = ValueHint::Hostname)]
     pub exclude: Vec<String>,
 
+    /// Run on a share of all hosts, such as 3/8 or slurm
+    ///
+    /// K/N is the K-th of N shares, which take turns in the list; slurm, k8s/N, aws, gitlab and nomad/N are the share of the task that
+    /// runs; hash: before any of them deals hosts out by name.
+    #[arg(long = "shard", value_name = "SHARE", help_heading = "Hosts", value_parser = Shard::parse)]
+    pub shard: Option<Shard>,
+
     /// Of the hosts in files, run only on those that match
     ///
     /// GLOB is a pattern such as 'web[0-9]*'. --only chooses among all hosts.
@@ -68,7 +76,7 @@ pub struct HostOpts {
 impl HostOpts {
     /// Returns whether the options select only some hosts of the lists.
     pub fn are_chosen(&self) -> bool {
-        self.host_glob.is_some() || !self.only.is_empty() || !self.exclude.is_empty()
+        self.host_glob.is_some() || !self.only.is_empty() || !self.exclude.is_empty() || self.shard.is_some()
     }
 }
 

@@ -30,8 +30,17 @@ pub struct OtherOpts {
           default_missing_value = "lines", conflicts_with_all = ["dry_run", "explain"])]
     pub list: Option<ListFormat>,
 
-    /// Print the manual page or shell completions
-    #[arg(long = "generate", hide_short_help = true, value_name = "WHAT", help_heading = "Other", value_enum)]
+    /// Print one: man, config-man, bash, zsh or fish
+    ///
+    /// man and config-man are manual pages, the others completions for a shell.
+    #[arg(
+        long = "generate",
+        hide_short_help = true,
+        value_name = "WHAT",
+        help_heading = "Other",
+        value_enum,
+        hide_possible_values = true
+    )]
     pub generate: Option<Artefact>,
 
     /// Print this help

@@ -99,7 +99,7 @@ pub struct StreamOpts {
     /// Convert output from this encoding, such as latin1
     ///
     /// It is shown as UTF-8. Without this option, bytes are shown as they come.
-    #[arg(long = "encoding", value_name = "NAME", help_heading = "Output", value_parser = output::encoding)]
+    #[arg(long = "encoding", hide_short_help = true, value_name = "NAME", help_heading = "Output", value_parser = output::encoding)]
     pub encoding: Option<&'static Encoding>,
 
     /// Show how hosts differ from the largest group
@@ -115,6 +115,6 @@ pub struct StreamOpts {
     /// Fold the output of hosts in the log of a CI system
     ///
     /// It works with --format gather and inline.
-    #[arg(long = "ci-groups", help_heading = "Output", value_name = "SYSTEM", value_enum, conflicts_with_all = ["json", "quiet"])]
+    #[arg(long = "ci-groups", hide_short_help = true, help_heading = "Output", value_name = "SYSTEM", value_enum, conflicts_with_all = ["json", "quiet"])]
     pub ci_groups: Option<CiGroups>,
 }

@@ -45,7 +45,7 @@ pub struct ReportOpts {
     /// Exit with the largest exit status of all hosts
     ///
     /// A host without one counts as 255.
-    #[arg(long = "max-status", help_heading = "Output")]
+    #[arg(long = "max-status", hide_short_help = true, help_heading = "Output")]
     pub max_status: bool,
 
     /// Options of the journal.

@@ -130,7 +130,7 @@ impl Json {
         };
         let object = Object::new(output.buffer(Stream::Stdout), "output")
             .time("time", &self.ends.clock, Some(at))
-            .number("index", job.number)
+            .number("index", job.index())
             .text("host", &job.spec.name)
             .text("label", &job.label)
             .text("stream", stream);
@@ -149,7 +149,7 @@ impl Json {
         *told = Some(at);
         Object::new(output.buffer(Stream::Stdout), "progress")
             .time("time", &self.ends.clock, Some(at))
-            .number("index", job.number)
+            .number("index", job.index())
             .text("host", &job.spec.name)
             .text("label", &job.label)
             .number("done", progress.done)
@@ -302,7 +302,9 @@ impl Report for Json {
             .number("batches", batch.of)
             .number("hosts", batch.jobs.len());
         object = match news {
-            BatchNews::Started { .. } => object.numbers("indices", batch.jobs.iter().copied()),
+            BatchNews::Started { .. } => {
+                object.numbers("indices", batch.jobs.iter().map(|job| self.jobs[*job].index()))
+            }
             BatchNews::Ended { .. } => outcomes(object, tally),
             BatchNews::Paused { until, .. } => object.time("until", &self.ends.clock, Some(*until)),
         };
@@ -322,7 +324,7 @@ impl Report for Json {
             object = object.array("may_still_run");
             for number in may_run {
                 let job = &self.jobs[*number];
-                let element = object.element().number("index", *number);
+                let element = object.element().number("index", job.index());
                 object = element.text("host", &job.spec.name).text("label", &job.label).end_object();
             }
             object = object.end_array();
@@ -361,7 +363,7 @@ fn outcomes<'a>(object: Object<'a>, tally: &Tally) -> Object<'a> {
 /// The host of an event.
 fn host<'a>(object: Object<'a>, job: &Job) -> Object<'a> {
     object
-        .number("index", job.number)
+        .number("index", job.index())
         .text("host", &job.spec.name)
         .text("label", &job.label)
         .text("user", &job.user)

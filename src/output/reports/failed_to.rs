@@ -98,7 +98,7 @@ impl FailedTo {
         if is_chosen && own.as_ref().is_some_and(Own::has_many_in_a_line) {
             return Err(io::Error::other(
                 "this hosts file of the run has groups or ranges; rewriting it would lose the hosts that --only, \
-                 --exclude and --host-glob leave out: name another file",
+                 --exclude, --host-glob and --shard leave out: name another file",
             ));
         }
         // A host without an outcome counts as failed.

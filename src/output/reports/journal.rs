@@ -37,7 +37,7 @@ impl Report for Journal {
         let mut line = Vec::new();
         match &event.kind {
             EventKind::Output { stream, bytes } if self.has_output => {
-                Printed::write(&mut line, &self.ends.clock.rfc3339(event.at), job.number, *stream, bytes);
+                Printed::write(&mut line, &self.ends.clock.rfc3339(event.at), job.index(), *stream, bytes);
             }
             EventKind::Finished { outcome, attempts } => {
                 let object = Object::new(&mut line, "end");
