@@ -194,11 +194,6 @@ impl Slurm<'_> {
         assert!(output.status.success(), "{words:?}: {}, {said}", output.status);
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
-
-    /// The state of a task.
-    fn state(&self, task: &str) -> String {
-        self.run(&["squeue", "--noheader", "--states=all", "--format=%T", "--jobs", task])
-    }
 }
 
 impl Drop for Slurm<'_> {
@@ -225,15 +220,29 @@ fn a_slurm_array_sends_each_command_once_although_tasks_are_killed_and_requeued(
     });
     slurm.run(&["scancel", "--batch", "--signal=KILL", &task(killed)]);
     slurm.run(&["scontrol", "requeue", &task(drained)]);
-    wait_until("the killed task has failed", || slurm.state(&task(killed)) == "FAILED");
+    wait_until("the killed task has ended", || {
+        !["RUNNING", "COMPLETING"].contains(&&*slurm.run(&[
+            "squeue",
+            "-h",
+            "-t",
+            "all",
+            "-o",
+            "%T",
+            "-j",
+            &task(killed),
+        ]))
+    });
     slurm.run(&["scontrol", "requeue", &task(killed)]);
     wait_until("all tasks have ended", || slurm.run(&["squeue", "--noheader"]).is_empty());
 
     let tally = site.check(&site.replay(&format!("journals-{job}")));
-    for (task, outcome) in [(killed, "lost"), (drained, "cancelled")] {
-        site.was_continued(&journal(task));
+    for (number, outcome, failed) in [(killed, "lost", 4), (drained, "cancelled", 3)] {
+        site.was_continued(&journal(number));
         let count = tally.get(outcome).copied().unwrap_or_default();
         assert!(count <= PAR, "at most those that ran when the task ended: {tally:?}");
+        let status = format!(" ExitCode={}:0 ", if count > 0 { failed } else { 0 });
+        let told = slurm.run(&["scontrol", "--oneliner", "show", "job", &task(number)]);
+        assert!(told.contains(&status), "Slurm knows the exit status of the share, {status}: {told}");
     }
     let log = |task: usize| fs::read_to_string(site.env.path(&format!("pssh-{job}_{task}.log"))).expect("a log");
     for task in 0..SHARES {
@@ -354,7 +363,7 @@ fn the_manifest_of_kubernetes_retries_only_what_a_new_pod_can_help() {
     let [container] = &pod["containers"].as_array().expect("containers")[..] else { panic!("one container") };
     let rules = spec["podFailurePolicy"]["rules"].as_array().expect("rules");
     assert_eq!(rules.len(), 2);
-    assert_eq!(rules[0]["action"], "Ignore", "before the exit status of a pod that was told to end");
+    assert_eq!(rules[0]["action"], "Ignore", "evictions do not count");
     assert_eq!(
         rules[0]["onPodConditions"],
         serde_json::json!([{"type": "DisruptionTarget", "status": "True"}]),
@@ -389,10 +398,10 @@ fn the_manifest_of_kubernetes_retries_only_what_a_new_pod_can_help() {
 fn run_pods(job: &Value, container: &Value, mounts: &[Value]) {
     let site = Site::new(30, Duration::from_millis(10));
     let name = |value: &Value| value.as_str().expect("a text").to_owned();
+    fs::rename(site.env.path("hosts"), site.env.path("list")).expect("the list of hosts");
     for mount in mounts {
         fs::create_dir(site.env.path(&name(&mount["name"]))).expect("a directory");
     }
-    fs::rename(site.env.path("hosts"), site.env.path("list")).unwrap_or_default();
     let copies = [
         ("list", "hosts/hosts"),
         (".ssh/known_hosts", "known-hosts/known_hosts"),
