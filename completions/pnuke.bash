@@ -146,7 +146,7 @@ _pnuke() {
         --ci-summary) _pnuke_files ;;
         --journal) _pnuke_files ;;
         --replay) _pnuke_files ;;
-        --list) _pnuke_words $'lines\nfolded' ;;
+        --list) _pnuke_words $'lines\nfull\nfolded' ;;
         --generate) _pnuke_words $'man\nconfig-man\nbash\nzsh\nfish' ;;
         --format) _pnuke_words $'lines\ninline\nstatus\ngather\njson\nnone' ;;
         --run-as) _pnuke_words "$(compgen -u -- "$value")" ;;

@@ -145,7 +145,7 @@ _prsync() {
         --ci-summary) _prsync_files ;;
         --journal) _prsync_files ;;
         --replay) _prsync_files ;;
-        --list) _prsync_words $'lines\nfolded' ;;
+        --list) _prsync_words $'lines\nfull\nfolded' ;;
         --generate) _prsync_words $'man\nconfig-man\nbash\nzsh\nfish' ;;
         --format) _prsync_words $'lines\ninline\nstatus\ngather\njson\nnone' ;;
     esac

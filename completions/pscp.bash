@@ -146,7 +146,7 @@ _pscp() {
         --ci-summary) _pscp_files ;;
         --journal) _pscp_files ;;
         --replay) _pscp_files ;;
-        --list) _pscp_words $'lines\nfolded' ;;
+        --list) _pscp_words $'lines\nfull\nfolded' ;;
         --generate) _pscp_words $'man\nconfig-man\nbash\nzsh\nfish' ;;
         --format) _pscp_words $'lines\ninline\nstatus\ngather\njson\nnone' ;;
         --run-as) _pscp_words "$(compgen -u -- "$value")" ;;

@@ -53,7 +53,7 @@ complete -c pscp -n __pscp_at_options -l host-config -d 'Read settings of hosts 
 complete -c pscp -n __pscp_at_options -s p -l par -l pool-size -d 'Run at most N hosts at once [default: 10]' -x
 complete -c pscp -n __pscp_at_options -l total-timeout -d 'Stop the whole run after TIME [default: none]' -x
 complete -c pscp -n __pscp_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]'
-complete -c pscp -n __pscp_at_options -l batch -d 'Go batch by batch, of these sizes: 1,10%,50%' -x
+complete -c pscp -n __pscp_at_options -l batch -d 'Go batch by batch: 1,10%,50%' -x
 complete -c pscp -n __pscp_at_options -l pause -d 'Wait for TIME between batches' -x
 complete -c pscp -n __pscp_at_options -l confirm -d 'Ask before the second batch, or before each one'
 complete -c pscp -n __pscp_at_options -l order -d 'Start hosts in this order: list, reverse, shuffle' -x

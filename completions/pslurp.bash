@@ -147,7 +147,7 @@ _pslurp() {
         --ci-summary) _pslurp_files ;;
         --journal) _pslurp_files ;;
         --replay) _pslurp_files ;;
-        --list) _pslurp_words $'lines\nfolded' ;;
+        --list) _pslurp_words $'lines\nfull\nfolded' ;;
         --generate) _pslurp_words $'man\nconfig-man\nbash\nzsh\nfish' ;;
         --format) _pslurp_words $'lines\ninline\nstatus\ngather\njson\nnone' ;;
         --run-as) _pslurp_words "$(compgen -u -- "$value")" ;;

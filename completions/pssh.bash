@@ -152,7 +152,7 @@ _pssh() {
         --ci-summary) _pssh_files ;;
         --journal) _pssh_files ;;
         --replay) _pssh_files ;;
-        --list) _pssh_words $'lines\nfolded' ;;
+        --list) _pssh_words $'lines\nfull\nfolded' ;;
         --generate) _pssh_words $'man\nconfig-man\nbash\nzsh\nfish' ;;
     esac
 }

@@ -55,7 +55,7 @@ complete -c pssh -n __pssh_at_options -s t -l timeout -d 'Stop a command after T
 complete -c pssh -n __pssh_at_options -l channel-timeout -d 'Stop a command silent for TIME [default: none]' -x
 complete -c pssh -n __pssh_at_options -l total-timeout -d 'Stop the whole run after TIME [default: none]' -x
 complete -c pssh -n __pssh_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]'
-complete -c pssh -n __pssh_at_options -l batch -d 'Go batch by batch, of these sizes: 1,10%,50%' -x
+complete -c pssh -n __pssh_at_options -l batch -d 'Go batch by batch: 1,10%,50%' -x
 complete -c pssh -n __pssh_at_options -l pause -d 'Wait for TIME between batches' -x
 complete -c pssh -n __pssh_at_options -l confirm -d 'Ask before the second batch, or before each one'
 complete -c pssh -n __pssh_at_options -l order -d 'Start hosts in this order: list, reverse, shuffle' -x

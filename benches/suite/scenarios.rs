@@ -139,6 +139,9 @@ const SINGLE: &[(Tool, Show)] = &[
     (Tool::Bssh, Show::Inline),
 ];
 
+/// This pssh alone: what it takes, not how it compares.
+const ALONE: &[(Tool, Show)] = &[(Tool::This, Show::Lines)];
+
 const BYTES: u64 = 50_000_000;
 const BASE: Case = Case {
     key: "",
@@ -153,7 +156,7 @@ const BASE: Case = Case {
 
 /// The scenario of the library's sessions, which has no tools.
 pub(crate) const SESSIONS: Case =
-    Case { key: "i", title: "Ten commands on 200 hosts with one library client", hosts: 200, contest: &[], ..BASE };
+    Case { key: "j", title: "Ten commands on 200 hosts with one library client", hosts: 200, contest: &[], ..BASE };
 
 /// All scenarios of tools.
 pub(crate) const CASES: &[Case] = &[
@@ -199,6 +202,25 @@ pub(crate) const CASES: &[Case] = &[
     Case { key: "e-100", title: "100 hosts, 64 at once", hosts: 100, rounds: 7, ..BASE },
     Case { key: "e-1000", title: "1,000 hosts, 64 at once", rounds: 3, ..BASE },
     Case { key: "e-5000", title: "5,000 hosts, 64 at once", hosts: 5000, rounds: 3, ..BASE },
+    Case { key: "i-1000", title: "1,000 hosts, 100 at once", parallel: 100, contest: ALONE, ..BASE },
+    Case {
+        key: "i-10000",
+        title: "10,000 hosts, 100 at once",
+        hosts: 10_000,
+        parallel: 100,
+        rounds: 3,
+        contest: ALONE,
+        ..BASE
+    },
+    Case {
+        key: "i-100000",
+        title: "100,000 hosts, 100 at once",
+        hosts: 100_000,
+        parallel: 100,
+        rounds: 1,
+        contest: ALONE,
+        ..BASE
+    },
     Case { key: "f-direct", title: "50 hosts, directly, all at once", hosts: 50, parallel: 50, ..BASE },
     Case {
         key: "f-bastion",

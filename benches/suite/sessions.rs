@@ -94,7 +94,7 @@ impl Measured {
     }
 
     pub(crate) fn table(&self) -> String {
-        let mut text = format!("**(i)** {COMMANDS} commands on {} hosts with one library client\n\n", self.hosts);
+        let mut text = format!("**(j)** {COMMANDS} commands on {} hosts with one library client\n\n", self.hosts);
         let (wall, cpu) = self.ratios();
         text += "| | wall | CPU |\n| --- | ---: | ---: |\n";
         for (name, cost) in [("one command", self.one), ("ten commands", self.ten)] {

@@ -136,6 +136,9 @@ impl Journal {
             Some(set) => Some(Choice::Rerun(set.clone())),
             None => opts.resume.then_some(Choice::Resume),
         };
+        if let (Some(Choice::Rerun(_)), false) = (&choice, path.exists()) {
+            return Err(usage(anyhow!("--rerun: there is no journal {}", path.display())));
+        }
         let (mut file, read, history) = if opts.other.dry_run {
             let (file, history) = JournalFile::look(path).map_err(|error| refused(JOURNAL, error))?.unzip();
             (None, file, history.unwrap_or_default())

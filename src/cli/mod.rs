@@ -5,6 +5,7 @@ pub mod generate;
 pub mod given;
 pub mod journal;
 pub mod known_names;
+pub mod list;
 pub mod notices;
 pub mod options;
 pub mod output_settings;

@@ -97,8 +97,15 @@ pub fn outlive_large_files() -> io::Result<()> {
     Ok(())
 }
 
-/// Ends the program by `signal`, as if it had not been caught, so that the parent shell sees it.
+/// The process that the kernel protects from signals without a handler, its own included: that of a container with pssh alone.
+const INIT: u32 = 1;
+
+/// Ends the program by `signal`, as if it had not been caught, so that the parent shell sees it. Where no signal can end it, it exits with
+/// the status that a shell would show.
 pub fn die_by(signal: i32) {
+    if std::process::id() == INIT {
+        signal_hook::low_level::exit(128 + signal);
+    }
     // It fails only for signals that do not exist.
     let _ = emulate_default_handler(signal);
 }

@@ -1,7 +1,7 @@
 //! A run from the parsed command line to the exit status: the table of contents of the program.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use rustix::fs::FileType;
 
 use super::given::Given;
 use super::journal::{self, Journal};
-use super::notices;
-use super::options::{ListFormat, Opts};
+use super::options::Opts;
 use super::replay;
 use super::user_config::UserConfig;
 use super::work::{self, CopyError};
+use super::{list, notices};
 use crate::cli::signals::{self, Interruptible};
 use crate::cli::{advice, given, variables, words};
 use crate::command::input::{Input, Inputs};
@@ -33,7 +33,6 @@ use crate::plan::check::{Check, CheckTimes};
 use crate::plan::failure_limit::StopOnErrors;
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
-use crate::plan::rolling::Order;
 use crate::plan::settings::{Environment, Settings};
 use crate::plan::work::Work;
 use crate::run::earlier::Earlier;
@@ -110,11 +109,11 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let share = shard.map(|shard| share(&all, shard));
     let in_run = share.as_deref().unwrap_or(&all);
     if let Some(format) = opts.other.list {
-        return list(format, in_run);
+        return list::print(program, format, settings.rolling.order, in_run);
     }
     check_size(opts, in_run)?;
     let may_be_host = words::check_command(opts, &all, &environment).map_err(|problem| usage(anyhow!(problem)))?;
-    may_be_host.iter().for_each(|text| notices::complain(program, text));
+    may_be_host.iter().chain(&words::late_options(opts)).for_each(|text| notices::complain(program, text));
     check_keys(opts, &all)?;
     let (work, check) = work(opts, &settings, &all, in_run)?;
     let port_like = opts.running.par.filter(|size| !configured.contains_key("--par") && is_port(*size, &all));
@@ -148,6 +147,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     }
     let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
     let (verbose, user, rolling) = (settings.verbose, settings.user.clone(), settings.rolling.clone());
+    let limits = settings.limits(hosts.len());
     let engine = match (Engine::new(settings, hosts, work, check, None, &cancel), cancel.reason()) {
         // Ctrl-C at a prompt.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
@@ -161,13 +161,13 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         return answer(&output::commands(
             jobs,
             &known,
-            &rolling,
+            (&rolling, limits),
             |job| engine.runner().as_sent(job),
             |job| engine.runner().check_as_sent(job),
         ));
     }
-    if matches!(rolling.order, Order::Shuffle(_)) && !opts.reports.quiet {
-        notices::complain(program, &format!("order {}; give this to --order to repeat it", rolling.order));
+    if !opts.reports.quiet {
+        list::tell_order(program, rolling.order);
     }
     if verbose {
         notes.iter().chain(&engine.runner().notes()).for_each(|note| notices::complain(program, note));
@@ -323,26 +323,8 @@ fn explain(runner: &Runner, jobs: &[Job], given: &[Given]) -> Result<Ending, Fat
     answer(&text)
 }
 
-/// Prints the hosts, which a hosts file or a list reads back.
-fn list(format: ListFormat, hosts: &[HostSpec]) -> Result<Ending, Fatal> {
-    let text = match format {
-        ListFormat::Lines => hosts.iter().map(|host| host.entry_line() + "\n").collect(),
-        ListFormat::Folded if hosts.is_empty() => String::new(),
-        ListFormat::Folded => hosts::folded(hosts).map(|list| list + "\n").map_err(|host| {
-            let entry = host.to_string();
-            usage(anyhow!(
-                "{}: {entry:?} cannot be in a list of -w; --list prints it on a line of its own",
-                host.origin
-            ))
-        })?,
-    };
-    // A program reads the names as they are.
-    let is_seen = io::stdout().is_terminal();
-    answer(&if is_seen { text.lines().map(notices::sanitize_line).collect() } else { text })
-}
-
 /// Prints the text that was asked for instead of a run.
-fn answer(text: &str) -> Result<Ending, Fatal> {
+pub(super) fn answer(text: &str) -> Result<Ending, Fatal> {
     if was_closed_at_start(STDOUT) {
         return Err(failure(anyhow!(CLOSED_STDOUT)));
     }
@@ -361,18 +343,11 @@ fn is_stray_confirm(opts: &Opts) -> bool {
     opts.rolling.confirm.is_some() && !opts.are_marked && matches!(word, "each" | "first")
 }
 
-/// Returns whether the command is the missing value of `--stop-on-errors`: `--stop-on-errors 3`.
-fn is_stray_number(opts: &Opts) -> bool {
-    let word = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
-    let looks_like_one =
-        StopOnErrors::parse(word).is_ok() || !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
-    opts.running.stop_on_errors.is_some() && !opts.are_marked && looks_like_one
-}
-
-/// Returns whether the first word is the missing value of `--list`: `--list folded`.
-fn is_stray_format(opts: &Opts) -> bool {
-    let is_format = |word: &OsString| ["lines", "folded"].iter().any(|format| word == format);
-    opts.other.list.is_some() && !opts.are_marked && opts.words.first().is_some_and(is_format)
+/// Returns the first word if it is the missing value of `--stop-on-errors`: `--stop-on-errors 3`.
+fn stray_limit(opts: &Opts) -> Option<&str> {
+    let word = opts.words.first().and_then(|word| word.to_str()).filter(|_| !opts.are_marked)?;
+    let is_limit = is_number(word.as_ref()) || StopOnErrors::parse(word).is_ok();
+    (opts.running.stop_on_errors.is_some() && is_limit).then_some(word)
 }
 
 /// Returns whether a word is nothing but digits.
@@ -392,10 +367,7 @@ fn is_blank(words: &[OsString]) -> bool {
 
 /// Refuses a command line without a command or pattern.
 fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> {
-    if is_stray_format(opts) {
-        let format = opts.words[0].display();
-        return Err(usage(anyhow!("the format of --list follows =: --list={format}")));
-    }
+    list::check(opts)?;
     if opts.other.list.is_some() {
         return Ok(());
     }
@@ -410,9 +382,19 @@ fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> 
         (Program::Pssh, 1..) if takes_text(opts) && is_blank(&opts.words) => {
             "the command is empty: is a variable in it not set?"
         }
+        (_, 0) if opts.check.check.is_some() && opts.command.script.is_none() && !opts.other.explain => {
+            let missing = match opts.program {
+                Program::Pssh => "the command is missing",
+                Program::Pnuke => "PATTERN is missing",
+                Program::Pscp | Program::Pslurp | Program::Prsync => return Ok(()),
+            };
+            let check = opts.check.check.as_deref().unwrap_or_default().display();
+            return Err(usage(anyhow!("--check took {check}; {missing} (--help shows how)")));
+        }
         (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
-        (Program::Pssh, _) if is_stray_number(opts) => {
-            "the value of --stop-on-errors follows =: --stop-on-errors=3 or --stop-on-errors=none"
+        (Program::Pssh, _) if stray_limit(opts).is_some() => {
+            let limit = stray_limit(opts).unwrap_or_default();
+            return Err(usage(anyhow!("the value of --stop-on-errors follows =: --stop-on-errors={limit}")));
         }
         (Program::Pssh, _) if takes_text(opts) && !opts.are_marked && is_number(&opts.words[0]) => {
             return Err(usage(anyhow!(
@@ -566,6 +548,7 @@ fn hosts(
     groups: Definitions,
     environment: &Environment<'_>,
 ) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
+    let config = HostConfig::load(&opts.hosts.host_config).map_err(refusal)?;
     let lists = Lists {
         files: &opts.hosts.hosts,
         glob: opts.hosts.host_glob.as_deref(),
@@ -573,6 +556,7 @@ fn hosts(
         nodes: &opts.hosts.nodes,
         only: &opts.hosts.only,
         exclude: &opts.hosts.exclude,
+        host_config: Some(&config),
         names: ListNames { glob: "--host-glob", strings: "-H", nodes: "-w", only: "--only", exclude: "--exclude" },
     };
     let (mut hosts, mut warnings) = lists.read(&mut Groups::new(groups)).map_err(refusal)?;
@@ -580,7 +564,6 @@ fn hosts(
         warnings.extend(words::idle_glob(opts));
     }
     warnings.iter().for_each(|warning| notices::complain(opts.program, warning));
-    let config = HostConfig::load(&opts.hosts.host_config).map_err(refusal)?;
     if !hosts.is_empty() {
         let notes = config.apply(&mut hosts);
         return Ok((hosts, notes));

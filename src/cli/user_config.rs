@@ -261,6 +261,7 @@ fn set_source(
     key: &Key<'_>,
     value: &Spanned<DeValue<'_>>,
 ) -> Result<(), BadEntry> {
+    let is_unnamed = key.get_ref().as_ref() != what;
     let place = file.origin(key.span().start);
     match (what, value.get_ref()) {
         ("trusted", DeValue::Boolean(is_trusted)) => source.is_trusted = *is_trusted,
@@ -268,8 +269,11 @@ fn set_source(
         ("list", DeValue::String(command)) if !command.trim().is_empty() => {
             source.list = Some((command.to_string(), place));
         }
-        ("command", DeValue::String(command)) => {
-            hosts::check_command(command).map_err(|problem| file.bad(key, &problem))?;
+        ("command", DeValue::String(command)) if !command.trim().is_empty() => {
+            // A source without groups has no place for their names.
+            if is_unnamed {
+                hosts::check_command(command).map_err(|problem| file.bad(key, &problem))?;
+            }
             source.command = Some((command.to_string(), place));
         }
         _ => return Err(file.bad(key, "expected a command")),
@@ -298,12 +302,18 @@ impl UserConfigReader<'_> {
                 continue;
             };
             let (mut source, complaints) = (Source::default(), self.bad.len());
+            let section = format!("in [sources.{}]", name.get_ref());
             for (key, value) in in_order(keys) {
                 let set = match key.get_ref().as_ref() {
                     known if OF_SOURCE.contains(&known) => set_source(self.file, &mut source, known, key, value),
                     other => Err(self.file.bad(key, &unknown(other, &OF_SOURCE))),
                 };
-                self.bad.extend(set.err());
+                self.bad.extend(set.err().map(|bad| BadEntry { problem: bad.problem.of(&section), ..bad }));
+            }
+            if let (true, Some(_), Some((command, origin))) = (source.is_single(), &source.list, &source.command) {
+                let problem = hosts::check_command(command).err().unwrap_or_default();
+                let problem = format!("{section}: {problem}, as list names groups");
+                self.bad.push(BadEntry { origin: origin.clone(), text: "command".to_owned(), problem: problem.into() });
             }
             if source.command.is_none() && self.bad.len() == complaints {
                 self.bad.push(self.file.bad(name, "the source has no command, which prints the hosts of a group"));
@@ -450,15 +460,23 @@ mod tests {
             ("sources = 1", "c.toml:1:1: \"sources\": expected tables, such as [sources.ec2]"),
             ("[sources]\nec2 = 'x %g'", "c.toml:2:1: \"ec2\": expected a table, such as [sources.ec2]"),
             ("[sources.ec2]\nlist = 'x'", "c.toml:1:10: \"ec2\": the source has no command"),
-            ("[sources.ec2]\ncommand = 'x'", "c.toml:2:1: \"command\": expected a command with %g"),
-            ("[sources.ec2]\ncommand = 1", "c.toml:2:1: \"command\": expected a command"),
+            (
+                "[sources.ec2]\nlist = 'y'\ncommand = 'x %%g'",
+                "c.toml:3:1: \"command\": in [sources.ec2]: expected a command with %g where the group's name belongs, as list",
+            ),
+            ("[sources.ec2]\ncommand = 1", "c.toml:2:1: \"command\": in [sources.ec2]: expected a command"),
+            ("[sources.ec2]\ncommand = ' '", "c.toml:2:1: \"command\": in [sources.ec2]: expected a command"),
+            (
+                "[sources.ec2]\ncommand = 'x'\ntrusted = 1",
+                "c.toml:3:1: \"trusted\": in [sources.ec2]: expected true or",
+            ),
             (
                 "[sources.ec2]\ncommand = 'x %g'\nhosts = 'x'",
-                "c.toml:3:1: \"hosts\": there is no such key; expected command, list, trusted",
+                "c.toml:3:1: \"hosts\": in [sources.ec2]: there is no such key; expected command, list, trusted",
             ),
             (
                 "[sources.ec2]\ncommand = 'x %g'\nlists = 'x'",
-                "c.toml:3:1: \"lists\": there is no such key; did you mean list?",
+                "c.toml:3:1: \"lists\": in [sources.ec2]: there is no such key; did you mean list?",
             ),
             ("[sources.'a:b']\ncommand = 'x %g'", "c.toml:1:10: \"a:b\": the name of a source has letters"),
             ("par = 5", "c.toml:1:1: \"par\": this key belongs under [defaults]"),

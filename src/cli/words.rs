@@ -145,6 +145,24 @@ pub fn check_command(opts: &Opts, hosts: &[HostSpec], environment: &Environment<
     }
 }
 
+/// Options that are easily added to a command line at its end, where they belong to the command and the run is a real one.
+const OFTEN_LATE: [&str; 4] = ["--dry-run", "--confirm", "--list", "--explain"];
+
+/// Returns the message about options of pssh at the end of the command.
+pub fn late_options(opts: &Opts) -> Option<String> {
+    if opts.program != Program::Pssh || opts.are_marked {
+        return None;
+    }
+    let is_late = |word: &&str| OFTEN_LATE.contains(word);
+    let words = opts.words.iter().skip(1).rev();
+    let late: Vec<&str> = words.map_while(|word| word.to_str().filter(|word| is_late(&word))).collect();
+    let option = late.last()?;
+    Some(format!(
+        "{option} after the command belongs to the command; for {} put it before the command",
+        opts.program.name()
+    ))
+}
+
 /// Returns the reason why a word is probably a host.
 fn known_as_host(word: &str, hosts: &[HostSpec], environment: &Environment<'_>) -> Option<String> {
     if hosts.iter().any(|host| host.name == word) {

@@ -41,6 +41,15 @@ impl CheckReport {
     }
 }
 
+/// Why a check is not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// A password may have been refused.
+    Secret,
+    /// The host has another key.
+    HostKey,
+}
+
 /// A check that did not pass after a command that succeeded.
 #[derive(Debug)]
 pub struct CheckFailure {
@@ -48,8 +57,8 @@ pub struct CheckFailure {
     pub report: CheckReport,
     /// Its time limit.
     pub limit: Duration,
-    /// Whether it was given up before, since a password may have been refused: that is not repeated.
-    pub is_final: bool,
+    /// Why it was given up before, if it was.
+    pub given_up: Option<GivenUp>,
     /// How the command ended.
     pub command: Outcome,
 }
@@ -65,7 +74,7 @@ impl fmt::Display for CheckFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let CheckReport { tries, .. } = self.report;
         let (word, last) = (if tries == 1 { "try" } else { "tries" }, self.report.last());
-        if self.is_final {
+        if self.given_up.is_some() {
             return write!(f, "not repeated after {tries} {word}: {last}");
         }
         write!(f, "not passed within {} s, {tries} {word}: {last}", self.limit.as_secs_f64())
@@ -79,7 +88,7 @@ mod tests {
     fn failure(tries: u32, message: &str, output: &str) -> CheckFailure {
         let (message, output) = (message.to_owned(), output.to_owned());
         let report = CheckReport { tries, brief: message.clone(), message, output, ..CheckReport::default() };
-        CheckFailure { report, limit: Duration::from_secs(60), is_final: false, command: Outcome::Exited(0) }
+        CheckFailure { report, limit: Duration::from_secs(60), given_up: None, command: Outcome::Exited(0) }
     }
 
     #[test]
@@ -90,7 +99,7 @@ mod tests {
             "check: not passed within 60 s, 30 tries: exit 1: \"not yet\""
         );
         assert_eq!(told(failure(1, "exit 3", " \n")), "check: not passed within 60 s, 1 try: exit 3");
-        let refused = CheckFailure { is_final: true, ..failure(2, "auth: me: refused", "") };
+        let refused = CheckFailure { given_up: Some(GivenUp::Secret), ..failure(2, "auth: me: refused", "") };
         assert_eq!(told(refused), "check: not repeated after 2 tries: auth: me: refused");
         let hostile = told(failure(2, "exit 1", "\u{1b}[2J\"; ok"));
         assert_eq!(hostile, "check: not passed within 60 s, 2 tries: exit 1: \"\\u{1b}[2J\\\"; ok\"");

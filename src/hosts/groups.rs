@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::hosts_file::Found;
-use super::inventory::{Named, Source};
+use super::inventory::{Named, Source, groups_of};
 use super::{HostSpec, Origin};
 use crate::text::suggest::did_you_mean;
 
 /// Stands for all groups.
-const ALL: &str = "*";
+pub(super) const ALL: &str = "*";
 
 /// The groups in the user's config.toml.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +28,7 @@ pub struct Definitions {
 /// The groups of a run. Each is looked up once.
 #[derive(Debug, Default)]
 pub struct Groups {
-    definitions: Definitions,
+    pub(super) definitions: Definitions,
     /// `None` for one with a reported problem.
     known: HashMap<String, Option<Arc<[HostSpec]>>>,
     /// The groups being looked up, each for the one before it.
@@ -173,6 +173,8 @@ impl Found<'_> {
             Reference::Group(name) => {
                 if let Some(lists) = self.groups.definitions.groups.get(name).cloned() {
                     self.add_lists(lists.iter().map(|(list, place)| (list.as_str(), place.clone())));
+                } else if let Some(source) = self.groups.source(name).filter(|named| named.source.is_single()) {
+                    self.add_all_of(&source, &format!("@{name}"), origin);
                 } else if let Some(source) = self.groups.source("") {
                     self.add_group_of(&source, name, origin);
                 } else {
@@ -209,6 +211,9 @@ impl Found<'_> {
     }
 
     fn unknown_group(&mut self, name: &str, origin: &Origin) {
+        if self.groups.definitions.sources.contains_key(name) {
+            return self.reject(&format!("@{name}"), origin.clone(), &groups_of(name));
+        }
         let known = did_you_mean(name, self.groups.definitions.groups.keys().map(String::as_str));
         let place = self.place_of("groups");
         let problem = format!("no such group{place}{known}; for a host, the user before the @ is missing");

@@ -106,6 +106,22 @@ impl HostConfig {
         if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
     }
 
+    /// Returns the aliases that the tables give to hosts.
+    pub fn aliases(&self) -> Aliases<'_> {
+        let mut aliases = Aliases::default();
+        for (number, table) in self.tables.iter().enumerate() {
+            let Some(alias) = table.options.alias.as_ref().map(|alias| alias.value.as_str()) else { continue };
+            for name in table.names.iter() {
+                if name.contains(['*', '?']) {
+                    aliases.of_pattern.push((name, (number, alias)));
+                } else {
+                    aliases.of_name.entry(name).or_insert((number, alias));
+                }
+            }
+        }
+        aliases
+    }
+
     /// Adds the options of the tables to each host. Returns notes for `-v`: the tables that match none
     /// of the hosts.
     pub fn apply(&self, hosts: &mut [HostSpec]) -> Vec<String> {
@@ -162,6 +178,26 @@ impl HostConfig {
     fn merge(&self, mut options: HostOptions, tables: &[usize]) -> HostOptions {
         tables.iter().for_each(|number| options.fill(&self.tables[*number].options));
         options
+    }
+}
+
+/// Aliases of hosts: those in the tables of files, each with the number of its table, and those of the hosts' own lines.
+#[derive(Default)]
+pub struct Aliases<'a> {
+    of_name: HashMap<String, (usize, &'a str)>,
+    of_pattern: Vec<(String, (usize, &'a str))>,
+}
+
+impl Aliases<'_> {
+    /// Returns the alias of a host: of its own line, or else of the first table that matches it.
+    pub fn of<'h>(&'h self, host: &'h HostSpec) -> Option<&'h str> {
+        if let Some(own) = &host.options.alias {
+            return Some(&own.value);
+        }
+        let named = self.of_name.get(&host.name);
+        let matching = self.of_pattern.iter().find(|(pattern, _)| matches_pattern(&host.name, pattern));
+        let first = named.into_iter().chain(matching.map(|(_, table)| table)).min_by_key(|(number, _)| *number);
+        first.map(|(_, alias)| *alias)
     }
 }
 

@@ -319,7 +319,20 @@ impl Found<'_> {
                     }
                 }
             }
-            Err(NamesError { column, problem }) => self.refuse(entry, origin.after(column), problem),
+            Err(NamesError { column, problem }) => {
+                let problem = self.as_source(entry, problem);
+                self.refuse(entry, origin.after(column), problem);
+            }
+        }
+    }
+
+    /// Adds to the problem of an entry that it may mean a group of a source.
+    fn as_source(&self, entry: &str, problem: Problem) -> Problem {
+        match entry.split_once(':') {
+            Some((source, _)) if self.groups.definitions.sources.contains_key(source) => {
+                problem.and(&format!("; did you mean @{entry}?"))
+            }
+            _ => problem,
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::groups::check_group;
+use super::groups::{ALL, check_group};
 use super::hosts_file::{Basis, Found, lines};
 use super::options::Distrust;
 use super::{HostsError, Origin};
@@ -20,6 +20,7 @@ use crate::system::child::Helper;
 use crate::system::files::bounded;
 use crate::system::poll::Patience;
 use crate::text::message::reason;
+use crate::text::suggest::suggest;
 
 /// Time limit for a command, which reads a file or asks an inventory while nothing is shown.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
@@ -87,13 +88,42 @@ impl Named {
 /// # Errors
 /// It lacks the placeholder for the name.
 pub fn check_command(command: &str) -> Result<(), String> {
-    let names = |command: &str| command.replace("%%", "").contains(NAME);
-    if names(command) { Ok(()) } else { Err(format!("expected a command with {NAME} where the group's name belongs")) }
+    if has_name(command) {
+        Ok(())
+    } else {
+        Err(format!("expected a command with {NAME} where the group's name belongs"))
+    }
+}
+
+/// Whether a command has the placeholder for the name of a group.
+fn has_name(command: &str) -> bool {
+    command.replace("%%", "").contains(NAME)
+}
+
+impl Source {
+    /// Whether it has no groups: its command prints one list of hosts.
+    pub fn is_single(&self) -> bool {
+        self.command.as_ref().is_some_and(|(command, _)| !has_name(command))
+    }
 }
 
 impl Found<'_> {
     /// Adds the hosts of a group of a source. `origin` is where the group is named.
     pub(super) fn add_group_of(&mut self, named: &Named, group: &str, origin: &Origin) {
+        if named.source.is_single() {
+            let problem = format!(
+                "{} has no groups, as its command has no {NAME}; {} names all its hosts",
+                named.title(),
+                named.reference(ALL)
+            );
+            return self.reject(&named.reference(group), origin.clone(), &problem);
+        }
+        let of = format!("{}, group {group}", named.title());
+        self.add_printed(named, group, &of, origin);
+    }
+
+    /// Adds the hosts that the command of a source prints for a group, or for all hosts if the source has no groups. Messages call it `of`.
+    fn add_printed(&mut self, named: &Named, group: &str, of: &str, origin: &Origin) {
         let Some((command, place)) = &named.source.command else { return };
         match output(&fill_in(command, group), COMMAND_LIMIT) {
             Ok(text) => {
@@ -101,17 +131,42 @@ impl Found<'_> {
                 let untrusted = if named.source.is_trusted { None } else { Some(Distrust::Output(&remedy)) };
                 let basis = Basis { untrusted, ..Basis::of(named.file.as_deref().unwrap_or(Path::new(""))) };
                 let before = self.hosts.len();
-                let of: Arc<str> = format!("{}, group {group}", named.title()).into();
-                self.add_output(&of, basis, &text);
+                self.add_output(&of.into(), basis, &text);
                 // A program prints all that it knows of a host, whatever this command needs.
                 self.hosts[before..].iter_mut().for_each(|host| host.loose = Arc::default());
             }
-            Err(problem) => self.fail(&named.reference(group), origin, &named.failed("command", place, &problem)),
+            Err(problem) => {
+                let failed = named.failed("command", place, &problem) + &self.meant(named, group);
+                self.fail(&named.reference(group), origin, &failed);
+            }
         }
+    }
+
+    /// Returns which group the name of one that its source could not print may mean, as the end of a sentence.
+    fn meant(&self, named: &Named, group: &str) -> String {
+        let definitions = &self.groups.definitions;
+        if named.name.is_empty() {
+            let own = definitions.groups.keys().map(String::as_str);
+            if let Some(known) = suggest(group, own) {
+                return format!("; did you mean @{known} of [groups]?");
+            }
+            if definitions.sources.contains_key(group) {
+                return format!("; {}", groups_of(group));
+            }
+        }
+        // The names are worth a command only now.
+        let listed = named.source.list.as_ref().and_then(|(list, _)| output(list, COMMAND_LIMIT).ok());
+        let listed = listed.map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
+        let names = || listed.lines().map(str::trim).filter(|name| check_group(name).is_ok());
+        let known = if names().any(|name| name == group) { None } else { suggest(group, names()) };
+        known.map_or_else(String::new, |known| format!("; did you mean {}?", named.reference(known)))
     }
 
     /// Adds the hosts of all groups of a source, each host once.
     pub(super) fn add_all_of(&mut self, named: &Named, shown: &str, origin: &Origin) {
+        if named.source.is_single() {
+            return self.add_printed(named, ALL, &named.title(), origin);
+        }
         let Some((command, place)) = &named.source.list else {
             let (title, key) = (named.title(), named.key("list"));
             let table = named.table();
@@ -152,6 +207,11 @@ impl Found<'_> {
     fn fail(&mut self, shown: &str, origin: &Origin, problem: &str) {
         self.failed.get_or_insert_with(|| HostsError::Group(format!("{origin}: {shown:?}: {problem}")));
     }
+}
+
+/// Tells how the groups of a source are named.
+pub(super) fn groups_of(source: &str) -> String {
+    format!("{source} is a source: @{source}:GROUP names a group of it, @{source}:{ALL} all its hosts")
 }
 
 /// Returns the command for a group. The name needs no quotes: [`check_group`] rejects shell syntax.

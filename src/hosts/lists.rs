@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::host_config::HostConfig;
 use super::hosts_file::{Basis, Found};
 use super::options::Distrust;
 use super::selection::Filter;
@@ -14,7 +15,7 @@ use crate::text::fnmatch::fnmatch;
 pub struct Lists<'a> {
     /// Hosts files.
     pub files: &'a [PathBuf],
-    /// The pattern that the names of hosts in files must match, if any.
+    /// The pattern that the name or alias of each host in files must match, if any.
     pub glob: Option<&'a str>,
     /// Strings with hosts between blanks.
     pub strings: &'a [String],
@@ -24,6 +25,8 @@ pub struct Lists<'a> {
     pub only: &'a [String],
     /// The lists in which no host may be.
     pub exclude: &'a [String],
+    /// The options of hosts in TOML files, which may give aliases to them. The glob and the two filters match aliases too.
+    pub host_config: Option<&'a HostConfig>,
     /// Their names in messages.
     pub names: ListNames,
 }
@@ -63,8 +66,10 @@ impl Lists<'_> {
             found.add_file(path, basis, &contents.bytes);
         }
         let in_files = found.hosts.len();
+        let aliases = self.host_config.map(HostConfig::aliases).unwrap_or_default();
         if let Some(pattern) = self.glob {
-            found.hosts.retain(|host| fnmatch(&host.name, pattern));
+            let matches = |name: &str| fnmatch(name, pattern);
+            found.hosts.retain(|host| matches(&host.name) || aliases.of(host).is_some_and(matches));
         }
         for entry in self.strings.iter().flat_map(|string| string.split_whitespace()) {
             found.add(entry, Origin::Text(names.strings));
@@ -81,8 +86,9 @@ impl Lists<'_> {
         }
         let all = hosts.len();
         hosts.retain(|host| {
-            let is_meant = only.as_mut().is_none_or(|only| only.has(host));
-            let is_excluded = exclude.as_mut().is_some_and(|exclude| exclude.has(host));
+            let alias = aliases.of(host);
+            let is_meant = only.as_mut().is_none_or(|only| only.has(host, alias));
+            let is_excluded = exclude.as_mut().is_some_and(|exclude| exclude.has(host, alias));
             is_meant && !is_excluded
         });
         if hosts.is_empty() && all > 0 {

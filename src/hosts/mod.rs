@@ -129,7 +129,7 @@ impl HostSpec {
     pub fn with_alias(mut self, alias: &str) -> Result<HostSpec, String> {
         let mut options = HostOptions::clone(&self.options);
         let place = ValuePlace { origin: self.origin.clone(), directory: Path::new(""), untrusted: None };
-        match options.set("alias", &Value::Text(alias.into()), &place) {
+        match options.set("alias", &Value::Text(alias), &place) {
             Ok(()) => {}
             Err(Refused::Wrong(problem)) => return Err(problem),
             Err(Refused::Unknown(_)) => return Err(format!("{alias:?} is not a label")),

@@ -214,18 +214,24 @@ impl Choice {
         self.patterns.push((pattern, item));
     }
 
-    /// Returns the items that match a host: by its name, and by user and port if they have any.
-    fn items<'a>(&'a self, host: &'a HostSpec) -> impl Iterator<Item = usize> + 'a {
+    /// Returns the items that match a host: by its name or alias, and by user and port if they have any.
+    fn items<'a>(&'a self, host: &'a HostSpec, alias: Option<&'a str>) -> impl Iterator<Item = usize> + 'a {
+        let alias = alias.filter(|alias| *alias != host.name);
+        std::iter::once(host.name.as_str()).chain(alias).flat_map(move |name| self.items_of_name(host, name))
+    }
+
+    fn items_of_name<'a>(&'a self, host: &'a HostSpec, name: &'a str) -> impl Iterator<Item = usize> + 'a {
         let says = |named: &&Named| {
             (named.user.is_none() || named.user == host.user) && (named.port.is_none() || named.port == host.port)
         };
-        let named = self.by_name.get(&host.name).into_iter().flatten().filter(says).map(|named| named.item);
-        let matching = self.patterns.iter().filter(|(pattern, _)| pattern.matches(&host.name)).map(|(_, item)| *item);
+        let named = self.by_name.get(name).into_iter().flatten().filter(says).map(|named| named.item);
+        let matching = self.patterns.iter().filter(move |(pattern, _)| pattern.matches(name)).map(|(_, item)| *item);
         named.chain(matching)
     }
 
+    /// Whether an item matches the name of a host. Operators of a list compare names only: they name hosts, with or without an alias.
     fn has(&self, host: &HostSpec) -> bool {
-        self.items(host).next().is_some()
+        self.items(host, None).next().is_some()
     }
 }
 
@@ -243,10 +249,10 @@ struct Used {
 }
 
 impl Filter {
-    /// Whether a host matches.
-    pub(super) fn has(&mut self, host: &HostSpec) -> bool {
+    /// Whether a host matches, by its name or by its alias.
+    pub(super) fn has(&mut self, host: &HostSpec, alias: Option<&str>) -> bool {
         let mut found = false;
-        for item in self.choice.items(host) {
+        for item in self.choice.items(host, alias) {
             self.items[item].is_used = true;
             found = true;
         }

@@ -261,9 +261,10 @@ mod tests {
         let merged = Merged::of(vec![journal("J.2", &two), journal("J.1", &one)]).expect("whole");
         assert_eq!(merged.hosts.iter().map(|host| &*host.label).collect::<Vec<_>>(), ["web0", "web1", "web2", "web3"]);
         let mut ends = Vec::new();
-        let ended = |event: Event| match event.kind {
-            EventKind::Finished { outcome, .. } => ends.push((event.job, outcome.exit_status())),
-            _ => {}
+        let ended = |event: Event| {
+            if let EventKind::Finished { outcome, .. } = event.kind {
+                ends.push((event.job, outcome.exit_status()));
+            }
         };
         merged.recall(&Clock::now(), ended).expect("read again");
         ends.sort_unstable();

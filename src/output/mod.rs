@@ -50,7 +50,7 @@ use self::reports::junit::Junit;
 use self::reports::progress::Progress;
 use self::reports::reasons::Reasons;
 use self::reports::report_file::{FileError, ReportFile};
-use self::reports::summary::{FailureReport, Times};
+use self::reports::summary::{FailureReport, NotStarted, Times};
 use self::reports::without::Without;
 use self::transcode::Transcoded;
 use crate::events::event::Stream;
@@ -183,6 +183,16 @@ fn add_format(
     if tells_failures && !settings.is_quiet {
         reports.push(Box::new(Batches::new(jobs)));
     }
+    // Other formats show each host, whatever its outcome.
+    let folds = match settings.format {
+        Format::Lines => settings.endings != Endings::Headers,
+        Format::Inline => settings.endings == Endings::Failures,
+        Format::None => settings.is_quiet,
+        Format::Status | Format::Json | Format::Gather => false,
+    };
+    if folds {
+        reports.push(Box::new(NotStarted::new(jobs.len(), style.of(Stream::Stderr))));
+    }
     match settings.format {
         Format::Lines => {
             let prefixes = Prefixes::new(&settings.prefix, settings.is_aligned, jobs, style);
@@ -224,7 +234,7 @@ fn add_format(
         reports.push(Box::new(Outcomes::without_lines(jobs.len(), style)));
     }
     if tells_failures || settings.format == Format::None && settings.is_quiet {
-        reports.push(Box::new(FailureReport::new(jobs)));
+        reports.push(Box::new(FailureReport::new(jobs, folds)));
     }
     if let Some(copies) = settings.copies.filter(|_| tells_failures) {
         reports.push(Box::new(CopyTotal::new(copies, jobs.len(), style.of(Stream::Stderr).is_terminal)));

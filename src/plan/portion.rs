@@ -9,13 +9,16 @@ pub enum Portion {
     Percent(f64),
 }
 
+/// What a portion looks like.
+pub const EXPECTED: &str = "expected a number of hosts, such as 3, or a percentage, such as 10%";
+
 impl Portion {
     /// Reads `3` or `10%`. `zero` is what 0 would mean, for the message.
     ///
     /// # Errors
     /// Neither, or 0 hosts; with the expected form.
     pub fn parse(text: &str, zero: &str) -> Result<Portion, String> {
-        let expected = || "expected a number of hosts, such as 3, or a percentage, such as 10%".to_owned();
+        let expected = || EXPECTED.to_owned();
         if let Some(number) = text.strip_suffix('%') {
             return match number.parse::<f64>() {
                 Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(Portion::Percent(percent)),

@@ -148,13 +148,13 @@ impl SplitMix {
 pub struct Rate(pub Duration);
 
 impl Rate {
-    /// Reads `10/s`, `0.5/s` or `30/m`.
+    /// Reads `10/s`, `0.5/s` or `30/m`; `10` is `10/s`.
     ///
     /// # Errors
     /// It is no rate, or too low or high to be meant.
     pub fn parse(text: &str) -> Result<Rate, String> {
         let expected = "expected a number of hosts per time, such as 10/s, 0.5/s or 30/m";
-        let (number, unit) = text.split_once('/').ok_or(expected)?;
+        let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
         let seconds = match unit.trim() {
             "s" => 1.0,
             "m" => 60.0,
@@ -236,10 +236,11 @@ mod tests {
         assert_eq!(time("0.5/s"), Ok(Duration::from_secs(2)));
         assert_eq!(time("30/m"), Ok(Duration::from_secs(2)));
         assert_eq!(time("60/h"), Ok(Duration::from_secs(60)));
+        assert_eq!((time("5"), time("0.5")), (time("5/s"), time("0.5/s")));
         for (text, shown) in [("10/s", "10/s"), ("0.5/s", "0.5/s"), ("30/m", "0.5/s"), ("1/m", "1/m"), ("3/s", "3/s")] {
             assert_eq!(Rate::parse(text).map(|rate| rate.to_string()), Ok(shown.to_owned()));
         }
-        for bad in ["", "10", "/s", "10/", "10/d", "x/s", "0/s", "-1/s", "NaN/s", "inf/s", "1e99/s", "1/s/s"] {
+        for bad in ["", "0", "-1", "/s", "10/", "10/d", "x/s", "0/s", "-1/s", "NaN/s", "inf/s", "1e99/s", "1/s/s"] {
             assert!(time(bad).is_err(), "{bad} was taken");
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::Unprepared;
-use super::failure_limit::StopMode;
+use super::failure_limit::{Limits, StopMode};
 use super::portion::Portion;
 use super::program::Program;
 use super::retry::RetryPolicy;
@@ -274,6 +274,12 @@ impl Environment<'_> {
 }
 
 impl Settings {
+    /// Returns the numbers of failed hosts that stop a run of `hosts` hosts.
+    pub fn limits(&self, hosts: usize) -> Limits {
+        let of = |limit: Option<Portion>| limit.map(|limit| limit.hosts(hosts));
+        Limits { errors: of(self.stop_on_errors), unreached: of(self.stop_on_unreached), mode: self.stop_mode }
+    }
+
     /// Returns the settings for a program that uses the library: the defaults, for the user of the process. The
     /// environment counts only for the agent (`SSH_AUTH_SOCK`), not for `PSSH_*`. The user is never asked for
     /// anything: give a password as [`Source::Given`]. Change what you like.

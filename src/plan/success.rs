@@ -21,13 +21,29 @@ impl Default for Success {
     }
 }
 
+/// What a list of successes looks like.
+const EXPECTED: &str = "expected exit statuses, lost and signal, separated by commas, such as 0,2 or 0-3,lost";
+/// The largest exit status (wait(2)).
+const LARGEST: u32 = 255;
+
+/// Reads an exit status of a list, where `element` has it.
+fn status(text: &str, element: &str) -> Result<u32, String> {
+    let other = || format!("{element:?} is not an exit status; {EXPECTED}");
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(other());
+    }
+    text.parse()
+        .ok()
+        .filter(|status| *status <= LARGEST)
+        .ok_or(format!("{element:?}: an exit status is from 0 to {LARGEST}"))
+}
+
 impl Success {
-    /// Reads `0,2,lost`: exit statuses, `lost` and `signal`.
+    /// Reads `0,2-4,lost`: exit statuses and ranges of them, `lost` and `signal`.
     ///
     /// # Errors
     /// An element is neither; with what is allowed.
     pub fn parse(text: &str) -> Result<Success, String> {
-        const EXPECTED: &str = "expected exit statuses, lost and signal, separated by commas, such as 0,2 or 0,lost";
         let mut success = Success { statuses: Vec::new(), lost: false, signal: false };
         for element in text.split(',').map(str::trim) {
             match element {
@@ -42,13 +58,16 @@ impl Success {
                         "{element} is never a success, as the host was not reached, timed out or was stopped; {EXPECTED}"
                     ));
                 }
-                number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    let status = number.parse().map_err(|_| format!("an exit status is at most {}", u32::MAX))?;
-                    if !success.statuses.contains(&status) {
-                        success.statuses.push(status);
+                range => {
+                    let (first, last) = range.split_once('-').unwrap_or((range, range));
+                    let (first, last) = (status(first.trim(), range)?, status(last.trim(), range)?);
+                    if first > last {
+                        return Err(format!("{range:?}: a range goes up: {last}-{first}"));
                     }
+                    let is_new = |status: &u32| !success.statuses.contains(status);
+                    let more: Vec<u32> = (first..=last).filter(is_new).collect();
+                    success.statuses.extend(more);
                 }
-                other => return Err(format!("{other:?} is not an exit status; {EXPECTED}")),
             }
         }
         Ok(success)
@@ -85,18 +104,22 @@ mod tests {
     fn lists_have_statuses_and_two_words() {
         assert_eq!(success("0"), Success::default());
         assert_eq!(success(" 0, 2 ,2,lost"), Success { statuses: vec![0, 2], lost: true, signal: false });
-        assert_eq!(success("4294967295,signal").statuses, [u32::MAX]);
+        assert_eq!(success("0-3,2,255,9-9,signal").statuses, [0, 1, 2, 3, 255, 9]);
         for (bad, told) in [
-            ("", "such as 0,2 or 0,lost"),
-            ("0,", "such as 0,2 or 0,lost"),
+            ("", "such as 0,2 or 0-3,lost"),
+            ("0,", "such as 0,2 or 0-3,lost"),
             ("ok", "write 0"),
             ("exit", "as numbers"),
             ("256x", "\"256x\" is not an exit status"),
             ("-1", "is not an exit status"),
-            ("0-2", "separated by commas"),
+            ("3-1", "\"3-1\": a range goes up: 1-3"),
+            ("0-", "\"0-\" is not an exit status"),
+            ("0-1-2", "is not an exit status"),
+            ("0,300", "\"300\": an exit status is from 0 to 255"),
+            ("0-256", "\"0-256\": an exit status is from 0 to 255"),
             ("timeout", "is never a success"),
             ("0,auth", "auth is never a success"),
-            ("4294967296", "at most 4294967295"),
+            ("4294967296", "from 0 to 255"),
         ] {
             let problem = Success::parse(bad).expect_err(bad);
             assert!(problem.contains(told), "{bad}: {problem}");
@@ -117,13 +140,13 @@ mod tests {
             let judged = success(list).judge(outcome);
             (judged.to_string(), judged.brief(), judged.reason(), judged.word())
         };
-        let exit = |status: u32| [(); 3].map(|()| format!("exit {status}"));
-        let [shown, brief, reason] = exit(2);
+        let exit = |text: &str| [(); 3].map(|()| text.to_owned());
+        let [shown, brief, reason] = exit("exit 2 (a success)");
         assert_eq!(told("2", Exited(2)), (shown, brief, reason, "exit"));
-        let [shown, brief, reason] = exit(0);
+        let [shown, brief, reason] = exit("exit 0");
         assert_eq!(told("2", Exited(0)), (shown, brief, reason, "exit"));
         let text = || "lost: gone".to_owned();
-        assert_eq!(told("lost", lost()), (text(), text(), "gone".to_owned(), "lost"));
+        assert_eq!(told("lost", lost()), (format!("{} (a success)", text()), text(), "gone".to_owned(), "lost"));
         assert_eq!(success("2").judge(Exited(2)).exit_status(), Some(2));
         assert_eq!(success("signal").judge(killed()).signal(), Some("KILL"));
     }

@@ -8,7 +8,7 @@ use super::queue::Task;
 use super::runner::{Line, Path};
 use super::session_work::SessionWork;
 use super::sessions::{FREEING, OPENING, refusal};
-use crate::events::check::{CheckFailure, CheckReport};
+use crate::events::check::{CheckFailure, CheckReport, GivenUp};
 use crate::events::event::{Event, EventKind, HostStage, Notice, Outcome, Phase, Stream};
 use crate::events::host_error::{HostError, ProxyError};
 use crate::events::remedy::Remedy;
@@ -52,8 +52,10 @@ enum Verdict {
     Again,
     /// Its time was over before it ended.
     Late,
-    /// It is not repeated: a password may have been refused, which may lock the account, or the host has another key.
+    /// A password may have been refused: a repetition may lock the account.
     Final,
+    /// The host has another key.
+    OtherKey,
     /// The try's outcome is that of the host.
     Ended,
 }
@@ -69,18 +71,19 @@ impl Checking<'_> {
         // A key that was replaced meanwhile.
         let replaced = line.close(self.work.host);
         self.send(EventKind::Checked(Box::new(report.clone())));
-        let failed = |is_final, command| {
-            Outcome::CheckFailed(Box::new(CheckFailure { report, limit: self.times.timeout, is_final, command }))
+        let failed = |given_up, command| {
+            Outcome::CheckFailed(Box::new(CheckFailure { report, limit: self.times.timeout, given_up, command }))
         };
         match outcome {
             _ if let Some(replaced) = replaced => replaced,
             (Verdict::Passed, _) => command,
             (Verdict::Ended, outcome) => outcome,
-            (Verdict::Final, _) => failed(true, command),
+            (Verdict::Final, _) => failed(Some(GivenUp::Secret), command),
+            (Verdict::OtherKey, _) => failed(Some(GivenUp::HostKey), command),
             (Verdict::Again | Verdict::Late, Outcome::Unstopped(_)) => {
-                Outcome::Unstopped(Box::new(failed(false, command)))
+                Outcome::Unstopped(Box::new(failed(None, command)))
             }
-            (Verdict::Again | Verdict::Late, _) => failed(false, command),
+            (Verdict::Again | Verdict::Late, _) => failed(None, command),
         }
     }
 
@@ -243,7 +246,7 @@ fn verdict(outcome: &Outcome) -> Verdict {
         Outcome::Cancelled { .. } => Verdict::Ended,
         Outcome::Unstopped(outcome) => verdict(outcome),
         Outcome::Failed(error) => match &**error {
-            HostError::HostKey(_) => Verdict::Final,
+            HostError::HostKey(_) => Verdict::OtherKey,
             HostError::Local { .. } => Verdict::Ended,
             HostError::Auth(error) if error.told_secret => Verdict::Final,
             HostError::Sudo { hint: Some(Remedy::SudoNotBegun { was_told: false }), .. } => Verdict::Again,

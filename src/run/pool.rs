@@ -196,6 +196,7 @@ mod tests {
     use super::*;
     use crate::events::event::Class;
     use crate::plan::failure_limit::Limits;
+    use crate::run::earlier::Recall;
     use crate::system::cancel::Reason;
 
     fn jobs(count: usize) -> Arc<[Job]> {
@@ -240,6 +241,33 @@ mod tests {
         }
         assert_eq!(ended.len(), count);
         ended
+    }
+
+    #[test]
+    fn jobs_that_have_ended_are_told_first_and_not_started() {
+        let cancel = Cancel::new().expect("a pipe");
+        let started = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&started);
+        let work = move |job: &Job, _: &mut Task, _: &Sender<Event>| {
+            log.lock().expect("lock").push(job.number);
+            AttemptResult::Ended(Outcome::Exited(0))
+        };
+        let known = |job: usize| job.is_multiple_of(2);
+        let recall: Recall = Box::new(move |emit| {
+            for job in (0..6).filter(|job| known(*job)) {
+                emit(Event::now(job, EventKind::Finished { outcome: Outcome::Exited(7), attempts: 2 }));
+            }
+        });
+        let earlier = Earlier { jobs: (0..6).map(known).collect(), recall: Some(recall) };
+        let events = start(jobs(6), plan(1, 1), earlier, (&tolerant(&cancel), &cancel), work).expect("threads").events;
+        let ended = |event: Event| match event.kind {
+            EventKind::Finished { outcome, .. } => Some((event.job, outcome.exit_status())),
+            _ => None,
+        };
+        let ends: Vec<_> = events.into_iter().filter_map(ended).collect();
+        let (seven, none) = (Some(7), Some(0));
+        assert_eq!(ends, [(0, seven), (2, seven), (4, seven), (1, none), (3, none), (5, none)]);
+        assert_eq!(*started.lock().expect("lock"), [1, 3, 5]);
     }
 
     #[test]

@@ -157,9 +157,14 @@ fn one_that_hangs_is_stopped_at_its_end() {
 
 /// Starts a run whose command says that it has begun, and waits for that.
 fn begun(lab: &Lab, args: &[&str]) -> Running {
+    begun_before(lab, &[], args)
+}
+
+/// The same, with other hosts after that one.
+fn begun_before(lab: &Lab, others: &[&str], args: &[&str]) -> Running {
     let begun = lab.file("begun");
     let command = format!("touch {begun}; sleep 60");
-    let running = lab.pssh(args).args(FAST).args(["--", &command]).limit(60).start();
+    let running = lab.pssh(args).hosts(others).args(FAST).args(["--", &command]).limit(60).start();
     wait_for_file(&begun);
     settle();
     running
@@ -217,7 +222,8 @@ fn a_host_that_comes_back_with_another_key_is_refused_at_once() {
     lab.sshd.change_host_key();
     lab.sshd.come_back();
     let run = running.finish();
-    run.exits(4).within(SOON).ends(&lab.label(), "hostkey: the key of [127.0.1.1]:").stderr_has("has CHANGED");
+    run.exits(5).within(SOON).stderr_has("has CHANGED");
+    run.ends(&lab.label(), "check: not repeated after ").stderr_has(": hostkey: the key of [127.0.1.1]:");
     assert!(!PathBuf::from(lab.file("checked")).exists());
     assert_eq!(lab.sshd.connections(), 2);
 }
@@ -386,6 +392,10 @@ fn copies_are_checked_too() {
     of(Program::Pscp, &copied).args(["file", &target]).run().exits(0);
     let failed = of(Program::Pscp, "echo no; exit 1").args(["file", &target]).run();
     failed.exits(4).check(failed.stdout_text().contains(" check: not passed within 1.5 s"), "the reason");
+    // The file has been copied all the same.
+    lab.env.file("list", format!("{host}\n{host}\n"));
+    let twice = of(Program::Pscp, "exit 1").args(["-h", "list", "file", &target]).run();
+    twice.exits(4).stderr_has("pscp: transferred 9 B to 3 hosts in ").stderr_has("pscp: 3 hosts: 3 check\n");
     of(Program::Pslurp, &copied).args([&target, "here"]).run().exits(0);
     of(Program::Prsync, &copied).args(["file", &target]).run().exits(0);
     of(Program::Prsync, "exit 1").args(["file", &target]).run().exits(4);
@@ -466,4 +476,18 @@ fn bad_values_are_refused_before_anything_connects() {
     }
     lab.pssh(&["--ping", "--check", "x"]).run().exits(2).stderr_has("cannot be used with '--check <CMD>'");
     assert_eq!(lab.sshd.connections(), 0);
+}
+
+/// The canary has run its command: it is a failure, not a host that was not reached.
+#[test]
+fn a_host_with_another_key_stops_the_run_as_a_failure() {
+    let mut lab = Lab::new(1);
+    let limits = ["--batch", "1", "--stop-on-errors=1", "--stop-on-unreached", "9"];
+    let args = [&limits[..], &["--success", "0,lost", "--check", "true", "--check-timeout", "5m"]].concat();
+    let running = begun_before(&lab, &["127.0.0.1:1"], &args);
+    lab.sshd.go_down();
+    lab.sshd.change_host_key();
+    lab.sshd.come_back();
+    let run = running.finish();
+    run.exits(3).within(SOON).stderr_has("cancelled: never started, since a host has failed");
 }

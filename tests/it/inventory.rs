@@ -119,6 +119,77 @@ fn all_groups_of_a_source_and_all_groups_are_stars() {
 }
 
 #[test]
+fn a_source_without_groups_is_a_single_list() {
+    let env = Env::without_key();
+    let text = "group-command = 'echo never %g'\n[sources.cmdb]\ncommand = 'echo c1; echo root@c2:7 proxy-command=x; date +%%F >&2'\n\
+                trusted = true\n[sources.bad]\ncommand = 'echo b1 identity=k'\n[sources.own]\ncommand = 'echo never'\n[groups]\nown = 'o1'\n";
+    configure(&env, text);
+    for list in ["@cmdb", "@cmdb:*", "@cmdb,@cmdb:*"] {
+        let run = list_of(&env, list);
+        run.exits(0).stdout_is("c1\nroot@c2:7\n").stderr_lacks("%");
+    }
+    list_of(&env, "@own").exits(0).stdout_is("o1\n");
+    list_of(&env, "@own:*").exits(0).stdout_is("never\n");
+    refused(
+        &env,
+        &["-w", "a,@cmdb:web"],
+        2,
+        &[
+            "pssh: -w:3: \"@cmdb:web\": source cmdb has no groups, as its command has no %g; @cmdb:* names all its hosts\n",
+        ],
+    );
+    refused(
+        &env,
+        &["-w", "@bad"],
+        2,
+        &["pssh: source bad, line 1, column 4: \"identity=k\": the output of a source may not "],
+    );
+    configure(&env, "[sources.cmdb]\nlist = 'echo x'\ncommand = 'echo c1'\n");
+    refused(
+        &env,
+        &["-H", "a"],
+        2,
+        &[
+            "\"command\": in [sources.cmdb]: expected a command with %g where the group's name belongs, as list names groups\n",
+        ],
+    );
+}
+
+fn list_of(env: &Env, nodes: &str) -> Run {
+    list(env, &["-w", nodes])
+}
+
+#[test]
+fn misspelt_groups_and_sources_are_told_what_they_may_mean() {
+    let env = Env::without_key();
+    let source = "[sources.ansible]\ncommand = 'test %g = web && echo w1'\nlist = 'echo web; echo db'\n";
+    configure(
+        &env,
+        &format!("group-command = ': %g; exit 1'\ngroup-list = 'echo nginx'\n[groups]\ncanary = 'c1'\n{source}"),
+    );
+    for (list, status, words) in [
+        ("@canaryy", 1, "failed: it ended with exit status: 1; did you mean @canary of [groups]?\n"),
+        ("@ngimx", 1, "failed: it ended with exit status: 1; did you mean @nginx?\n"),
+        ("@nginx", 1, "failed: it ended with exit status: 1\n"),
+        (
+            "@ansible",
+            1,
+            "exit status: 1; ansible is a source: @ansible:GROUP names a group of it, @ansible:* all its hosts\n",
+        ),
+        ("@ansible:wbe", 1, "failed: it ended with exit status: 1; did you mean @ansible:web?\n"),
+        ("@ansible:db", 1, "failed: it ended with exit status: 1\n"),
+        ("ansible:web", 2, "the port \"web\" is not a number from 1 to 65535; did you mean @ansible:web?\n"),
+        ("other:web", 2, "the port \"web\" is not a number from 1 to 65535\n"),
+    ] {
+        refused(&env, &["-w", list], status, &[words]);
+    }
+    configure(&env, source);
+    let all =
+        "pssh: -w:1: \"@ansible\": ansible is a source: @ansible:GROUP names a group of it, @ansible:* all its hosts\n";
+    refused(&env, &["-w", "@ansible"], 2, &[all]);
+}
+
+#[test]
 fn sources_that_fail_name_the_place_and_the_reason() {
     let env = Env::without_key();
     let home = env.path("").display().to_string();
@@ -366,4 +437,30 @@ fn each_script_is_short_and_shows_its_lines_of_config_toml() {
         assert!(text.contains(&format!("Usage: {name} ")) && text.contains(&format!("/{name} %g\"")), "{name}");
     }
     assert_eq!(count, SCRIPTS.len());
+}
+
+/// Hosts of a trusted list keep their address: their password would go elsewhere.
+#[test]
+fn what_is_not_trusted_changes_no_hosts_of_others() {
+    let env = Env::without_key();
+    env.file("un", "@tr:x address=127.0.7.1\n");
+    env.file("plain", "@tr:x\n");
+    let command = env.path("").display().to_string();
+    configure(
+        &env,
+        &format!(
+            "[sources.tr]\ncommand = 'echo db password-file=/etc/hostname # %g'\ntrusted = true\n\
+             [sources.un]\ncommand = 'cat {command}/%g'\n"
+        ),
+    );
+    let problem = "source un, group un, line 1, column 1: \"@tr:x\": these hosts may have options of their own";
+    refused(&env, &["-w", "@un:un"], 2, &[problem, "name the group without options"]);
+    list(&env, &["-w", "@un:plain"]).exits(0).stdout_is("db\n");
+}
+
+#[test]
+fn groups_that_never_end_are_refused() {
+    let env = Env::without_key();
+    configure(&env, "[sources.s]\ncommand = 'echo @s:%gx'\n");
+    refused(&env, &["-w", "@s:a"], 2, &["groups are nested in more than 64 others"]);
 }

@@ -241,7 +241,7 @@ fn options_that_do_not_go_together_are_refused() {
         (&["--journal", "J", "--resume", "--rerun", "ok", "true"], "cannot be used with"),
         (&["--journal", "J", "--rerun", "faild", "true"], "\"faild\" is not a way to end; did you mean failed?"),
         (&["--journal", "J", "--rerun", "", "true"], "\"\" is not a way to end; expected unreached, failed, exit,"),
-        (&["--journal", "J", "--rerun", "ok", "true"], "--rerun: no run has begun in J"),
+        (&["--journal", "J", "--rerun", "ok", "true"], "--rerun: there is no journal J"),
         (&["--journal", "J", "--replay", "K"], "cannot be used with"),
         (&["--replay"], "a value is required"),
         (&["--dry-run", "--replay", "K"], "cannot be used with"),
@@ -249,6 +249,10 @@ fn options_that_do_not_go_together_are_refused() {
         let run = env.pssh().hosts(["127.0.0.1:1"]).args(args).run();
         run.exits(2).stderr_has(words);
     }
+    assert!(!env.path("J").exists(), "none is made");
+    env.file("J", "");
+    let run = env.pssh().hosts(["127.0.0.1:1"]).args(["--journal", "J", "--rerun", "ok", "true"]).run();
+    run.exits(2).stderr_has("--rerun: no run has begun in J\n");
     let run = env.pssh().hosts(["127.0.0.1:1"]).args(["--replay", "K"]).run();
     run.exits(2).stderr_has("--replay takes no hosts: it shows those in the journal");
     let run = env.pssh().args(["--replay", "K", "--", "true"]).run();
@@ -435,4 +439,21 @@ fn a_disk_that_is_full_starts_no_more_hosts() {
     let none = herd.run("K", "other", &[]).shell("ulimit -f 1; exec \"$@\"").run();
     none.exits(1).stderr_has("pssh: --journal K: cannot write the journal: File too large\n");
     assert!(herd.counts("other").is_empty());
+}
+
+#[test]
+fn many_hosts_share_one_wait_for_a_slow_disk() {
+    const HOSTS: u8 = 120;
+    let herd = Herd::new(HOSTS, Duration::ZERO);
+    let (log, journal) = (herd.env.path("calls"), herd.env.path("J"));
+    // Each sync takes 50 ms longer than it does.
+    let script = format!(
+        "exec strace -f -qq -o '{}' -P '{}' -e trace=fdatasync -e inject=fdatasync:delay_enter=50000 \"$@\"",
+        log.display(),
+        journal.display()
+    );
+    let run = herd.run("J", "run", &["-p", "60"]).shell(&script).run();
+    run.exits(0).check(herd.counts("run").len() == usize::from(HOSTS), "all run");
+    let syncs = fs::read_to_string(log).expect("the calls").matches("fdatasync(").count();
+    run.check((3..usize::from(HOSTS) / 2).contains(&syncs), &format!("{syncs} syncs"));
 }

@@ -16,7 +16,7 @@ use crate::bin::Run;
 use crate::journal::{Herd, of_kind, records};
 
 /// How long kills at random moments go on, unless their number is given.
-const TIME: Duration = Duration::from_secs(12);
+const TIME: Duration = Duration::from_secs(8);
 /// Kills at random moments even on a slow machine.
 const FEWEST: usize = 5;
 

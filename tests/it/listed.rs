@@ -90,11 +90,12 @@ fn a_list_reads_no_configuration_and_asks_nothing() {
 fn values_of_list_that_are_wrong_are_refused() {
     let env = Env::without_key();
     for (args, words) in [
-        (&["--list=all", "-H", "a"][..], "[possible values: lines, folded]"),
-        (&["--list=", "-H", "a"], "[possible values: lines, folded]"),
+        (&["--list=all", "-H", "a"][..], "[possible values: lines, full, folded]"),
+        (&["--list=", "-H", "a"], "[possible values: lines, full, folded]"),
         (&["--list", "--dry-run", "-H", "a"], "'--list[=<FORMAT>]' cannot be used with '--dry-run'"),
         (&["--list", "--explain", "-H", "a"], "'--list[=<FORMAT>]' cannot be used with '--explain'"),
         (&["-H", "a", "--list", "folded"], "pssh: the format of --list follows =: --list=folded\n"),
+        (&["--list", "full", "-H", "a"], "pssh: the format of --list follows =: --list=full\n"),
         (&["--list", "lines", "-H", "a"], "pssh: the format of --list follows =: --list=lines\n"),
     ] {
         env.bare_pssh().args(args).run().exits(2).stdout_is("").stderr_has(words);
@@ -110,4 +111,70 @@ fn a_list_ends_with_its_reader() {
     run.check(run.stderr.is_empty(), "nothing to complain about");
     let run = env.bare_pssh().args(["--list", "-H", "a"]).shell("exec \"$@\" >&-").run();
     run.exits(1).stderr_has("standard output is closed");
+}
+
+#[test]
+fn filters_match_aliases_as_well_as_names() {
+    let env = Env::without_key();
+    let hosts = "10.0.0.1 alias=web1\n10.0.0.2:2222 user=root alias=web2\n10.0.0.3 alias=db1\nplain\n10.0.0.5\n";
+    let hosts = env.file("hosts", hosts).display().to_string();
+    // The alias of the host's own line wins; the first table wins.
+    let config =
+        "[host.'10.0.0.[3-3]']\nalias = 'web9'\n[host.'*.5']\nalias = 'web5'\n[host.'10.0.0.5']\nalias = 'db5'\n";
+    let config = env.file("hosts.toml", config).display().to_string();
+    let list = |args: &[&str]| {
+        let run = env.bare_pssh().args(["--list", "-h", &hosts, "--host-config", &config]).args(args).run();
+        let names = lines(&run).join(" ").replace("10.0.0.", ".");
+        (names, run.stderr_text())
+    };
+    for (args, expected) in [
+        (&["--only", "web1"][..], ".1"),
+        (&["--only", "web[1-2],plain"], ".1 root@.2:2222 plain"),
+        (&["--only", "root@web2:2222"], "root@.2:2222"),
+        (&["--only", "web*"], ".1 root@.2:2222 .5"),
+        (&["--only", "/^(db|pl)/"], ".3 plain"),
+        (&["--only", "10.0.0.1,db1"], ".1 .3"),
+        (&["--exclude", "web1,db*"], "root@.2:2222 plain .5"),
+        (&["--exclude", "10.0.0.*"], "plain"),
+        (&["-g", "web?"], ".1 root@.2:2222 .5"),
+        (&["-g", "10.*"], ".1 root@.2:2222 .3 .5"),
+    ] {
+        assert_eq!(list(args), (expected.to_owned(), String::new()), "{args:?}");
+    }
+    let (names, warning) = list(&["--exclude", "web9,other@web1"]);
+    assert_eq!(names, ".1 root@.2:2222 .3 plain .5");
+    assert!(warning.contains("\"web9\" matches no host") && warning.contains("\"other@web1\" matches"), "{warning}");
+}
+
+#[test]
+fn a_full_list_loses_nothing_and_lists_follow_the_order() {
+    let env = Env::without_key();
+    let text = "10.0.0.1:2222 me alias=web1 arg.rack=3 timeout=5\nweb[2-3] arg.x=\"a b\"\nplain\n";
+    let file = env.file("hosts", text).display().to_string();
+    let list = |args: &[&str]| env.bare_pssh().args(["-h", &file]).args(args).run();
+    let full = "me@10.0.0.1:2222 alias=web1 arg.rack=3 timeout=5\nweb2 arg.x=\"a b\"\nweb3 arg.x=\"a b\"\nplain\n";
+    list(&["--list=full"]).exits(0).stdout_is(full);
+    let copy = env.file("copy", full).display().to_string();
+    env.bare_pssh().args(["--list=full", "-h", &copy]).run().exits(0).stdout_is(full);
+    list(&["--list"]).exits(0).stdout_is("me@10.0.0.1:2222\nweb2\nweb3\nplain\n");
+    let run = list(&["--list", "--order", "reverse"]);
+    run.exits(0).stdout_is("plain\nweb3\nweb2\nme@10.0.0.1:2222\n").stderr_lacks("order");
+    list(&["--list=folded", "--order", "reverse"]).exits(0).stdout_is("plain,web[2-3],me@10.0.0.1:2222\n");
+    // The order in which a run would start them.
+    for seed in ["shuffle:42", "shuffle:7"] {
+        let listed = list(&["--list", "--order", seed]);
+        let dry = list(&["--order", seed, "--dry-run", "x"]);
+        let place = |run: &Run| {
+            lines(run)
+                .iter()
+                .filter(|line| !line.starts_with('#'))
+                .map(|line| line.chars().take(4).collect())
+                .collect::<Vec<String>>()
+        };
+        let (listed_at, run_at) = (place(&listed), place(&dry));
+        let label = |entry: &String| if entry == "me@1" { "web1".to_owned() } else { entry.clone() };
+        assert_eq!(listed_at.iter().map(label).collect::<Vec<_>>(), run_at, "{seed}");
+    }
+    let random = list(&["--list", "--order", "shuffle"]);
+    random.exits(0).stderr_has("pssh: order shuffle:").stderr_has("; give this to --order to repeat it\n");
 }

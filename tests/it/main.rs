@@ -71,6 +71,8 @@ mod dependencies;
 mod drop_in;
 /// Another server than OpenSSH's.
 mod dropbear;
+/// Slurm, GNU parallel, Kubernetes and GitLab, as in examples/engines.
+mod engines;
 /// A run as JSON.
 mod events;
 /// What `--explain` says.

@@ -68,6 +68,39 @@ fn a_replay_tells_every_field_of_every_outcome() {
 }
 
 #[test]
+fn ends_that_count_as_success_and_checks_are_told_again() {
+    let (env, sshd) = sshd::hosts(3);
+    let of = |host: &str, command: &str| format!("case $SSH_CONNECTION in *' 127.0.1.{host} '*) {command};; esac");
+    let command = [of("1", "exit 3"), of("2", "exit 0"), of("3", "exit 7")].join("; ");
+    let check = of("1", "echo late; exit 1");
+    let args = ["--success", "3,7", "--check", &check, "--check-timeout", "1", "--check-interval", "0.3"];
+    let run = env.pssh().hosts(sshd.hosts()).args(args).args(["--journal", "J", "--json", "--", &command]).run();
+    let replay = env.pssh().args(["--replay", "J", "--json"]).run();
+    run.check(!run.status.success(), "a check fails, and exit status 0 is none of the successes");
+    replay.exits(run.status.code().expect("a status"));
+    let without_times = |run: &Run| {
+        let mut ends = ends(run);
+        ends.values_mut().for_each(|end| drop(end.as_object_mut().expect("fields").remove("seconds")));
+        ends
+    };
+    assert_eq!(without_times(&replay), without_times(&run));
+    // What counts as a success is not run again.
+    let again = env.pssh().hosts(sshd.hosts()).args(args).args([
+        "--journal",
+        "J",
+        "--rerun",
+        "failed",
+        "--dry-run",
+        "--",
+        "true",
+    ]);
+    let again = again.run();
+    let shown = again.stdout_text();
+    let hosts: Vec<&str> = shown.lines().filter_map(|line| line.strip_suffix(": true")).collect();
+    again.exits(0).check(hosts == ["127.0.1.1", "127.0.1.2"], "these two");
+}
+
+#[test]
 fn all_formats_and_reports_show_what_the_run_showed() {
     let fleet = Fleet::new();
     let sorted = |text: String| {

@@ -88,7 +88,7 @@ fn formats_and_reports_follow() {
     // An accepted 2 is not the same as 0.
     let gathered = four.pssh(&["--success", "0,2,lost,signal", "--format", "gather", "--", FOUR_ENDS]).run();
     gathered.exits(0);
-    for heading in ["127.0.1.1: exit 0\n", "127.0.1.2: exit 2\n", "127.0.1.3: signal TERM\n"] {
+    for heading in ["127.0.1.1: exit 0\n", "127.0.1.2: exit 2 (a success)\n", "127.0.1.3: signal TERM\n"] {
         gathered.check(gathered.stdout_text().contains(heading), heading);
     }
     let quiet = four.pssh(&["--success", "0,2,lost,signal", "-q", "--", FOUR_ENDS]).run();
@@ -188,14 +188,14 @@ fn bad_lists_are_refused_with_what_would_be_right() {
     let env = Env::new();
     let pssh = |list: &str| env.pssh().hosts(["127.0.0.1:1"]).args(["--success", list, "true"]).run();
     for (list, told) in [
-        ("", "expected exit statuses, lost and signal, separated by commas, such as 0,2 or 0,lost"),
+        ("", "expected exit statuses, lost and signal, separated by commas, such as 0,2 or 0-3,lost"),
         ("ok", "ok is exit status 0: write 0"),
         ("256x", "\"256x\" is not an exit status; expected exit statuses, lost and signal"),
         ("-1", "\"-1\" is not an exit status"),
-        ("0,,2", "such as 0,2 or 0,lost"),
+        ("0,,2", "such as 0,2 or 0-3,lost"),
         ("timeout", "timeout is never a success, as the host was not reached, timed out or was stopped"),
         ("0,connect", "connect is never a success"),
-        ("4294967296", "an exit status is at most 4294967295"),
+        ("4294967296", "\"4294967296\": an exit status is from 0 to 255"),
     ] {
         pssh(list).exits(2).stderr_has(told);
     }

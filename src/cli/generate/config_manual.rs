@@ -32,7 +32,8 @@ const SOURCE: [(&str, &str, &str); 3] = [
     (
         "command",
         "string",
-        "A shell command that prints the hosts of a group, as a hosts file. %g is the name of the group, and %% a percent sign.",
+        "A shell command that prints the hosts of a group, as a hosts file. %g is the name of the group, and %% a percent sign. \
+         A source without %g and without list is a single list, @NAME or @NAME:*.",
     ),
     ("list", "string", "A shell command that prints the names of all groups, one per line. Only @NAME:* needs it."),
     (

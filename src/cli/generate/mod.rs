@@ -109,7 +109,10 @@ fn hosts() -> String {
         None => Environment::of_process(),
     };
     let groups = UserConfig::load(&environment).map(|config| config.groups).unwrap_or_default();
-    let sources = groups.sources.into_keys().map(|source| format!("@{source}:"));
+    let sources = groups.sources.into_iter().map(|(name, source)| match source.is_single() {
+        true => format!("@{name}"),
+        false => format!("@{name}:"),
+    });
     let names = groups.groups.into_keys().map(|group| format!("@{group}")).chain(sources);
     let names = NamingFiles::of(environment.home.as_deref()).names().into_iter().chain(names);
     // The name is inserted into a command line: it has no characters that a shell interprets, and none that disguise it.

@@ -35,7 +35,8 @@ pub struct HostOpts {
 
     /// Run only on these hosts: names, 'web*', '/^db/'
     ///
-    /// LIST has names, ranges, @groups, patterns, 'web*', and regular expressions, '/^db/'. May be repeated.
+    /// LIST has names, ranges, @groups, patterns, 'web*', and regular expressions, '/^db/'. They match the name of a host or its alias. May
+    /// be repeated.
     #[arg(long = "only", value_name = "LIST", help_heading = "Hosts", action = ArgAction::Append,
           value_hint = ValueHint::Hostname)]
     pub only: Vec<String>,
@@ -56,7 +57,7 @@ pub struct HostOpts {
 
     /// Of the hosts in files, run only on those that match
     ///
-    /// GLOB is a pattern such as 'web[0-9]*'. --only chooses among all hosts.
+    /// GLOB is a pattern such as 'web[0-9]*', which the name or the alias matches. --only chooses among all hosts.
     #[arg(short = 'g', long = "host-glob", value_name = "GLOB", help_heading = "Hosts", allow_hyphen_values = true)]
     pub host_glob: Option<String>,
 

@@ -25,7 +25,9 @@ pub struct OtherOpts {
 
     /// Print the hosts
     ///
-    /// `lines` prints a host per line, as -h reads them; `folded` one list, as -w does. Nothing is connected to, and no command is needed.
+    /// `lines` prints `[user@]host[:port]` on a line for each host; `full` adds the options of its line in a hosts file, such as
+    /// alias=web1, so that -h reads back the same; `folded` prints one list for -w. Lines are in the order of --order. Nothing is
+    /// connected to, and no command is needed.
     #[arg(long = "list", value_name = "FORMAT", help_heading = "Other", value_enum, num_args = 0..=1, require_equals = true,
           default_missing_value = "lines", conflicts_with_all = ["dry_run", "explain"])]
     pub list: Option<ListFormat>,
@@ -57,6 +59,8 @@ pub struct OtherOpts {
 pub enum ListFormat {
     /// As a hosts file.
     Lines,
+    /// As a hosts file, with the options of each line.
+    Full,
     /// As a list of -w.
     Folded,
 }

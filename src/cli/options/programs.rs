@@ -429,6 +429,11 @@ impl Program {
             .args_override_self(true)
             .infer_long_args(true)
             .max_term_width(110)
+            .mut_args(|arg| match has_number(&arg) {
+                // A negative one is a wrong value, not an option of ssh such as -1.
+                true => arg.allow_negative_numbers(true),
+                false => arg,
+            })
     }
 
     /// Replaces the texts of options that are about commands in pssh(1).
@@ -492,6 +497,12 @@ impl Program {
         };
         opts.map(|opts| Opts { given: given(&opts), ..opts })
     }
+}
+
+/// Whether the value of an option is a number, or begins with one.
+fn has_number(arg: &clap::Arg) -> bool {
+    let names = arg.get_value_names().unwrap_or_default();
+    !arg.is_positional() && names.iter().any(|name| ["N", "TIME", "SIZES", "N/s"].contains(&name.as_str()))
 }
 
 /// Names the options that `--help` leaves out at its end.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use crate::plan::failure_limit::unreached;
 use crate::plan::portion::Portion;
 use crate::plan::rolling::{BatchSizes, Confirm, Order, Rate};
 use crate::text::duration;
@@ -38,7 +39,7 @@ pub struct RollingOpts {
 
     /// Stop the run once N hosts, or N%, were not reached
     ///
-    /// These hosts do not count for --stop-on-errors then.
+    /// These hosts do not count for --stop-on-errors then. With none, they never stop the run.
     #[arg(long = "stop-on-unreached", hide_short_help = true, value_name = "N", help_heading = "Rolling runs", value_parser = unreached)]
     pub stop_on_unreached: Option<Portion>,
 
@@ -50,17 +51,13 @@ pub struct RollingOpts {
 
     /// Start at most N hosts in a time: 10/s, 0.5/s, 30/m
     ///
-    /// Another attempt at a host counts as a start.
+    /// A number without a unit is per second. Another attempt at a host counts as a start.
     #[arg(long = "rate", value_name = "N/s", help_heading = "Rolling runs", value_parser = Rate::parse)]
     pub rate: Option<Rate>,
 }
 
 fn confirm(text: String) -> Confirm {
     if text == "each" { Confirm::Each } else { Confirm::First }
-}
-
-fn unreached(text: &str) -> Result<Portion, String> {
-    Portion::parse(text, "0 would stop the run before it starts; 1 stops it at the first host that is not reached")
 }
 
 fn connect_par(text: &str) -> Result<usize, String> {

@@ -9,13 +9,14 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use crate::events::check::CheckReport;
 use crate::events::event::{Agreed, BatchNews, Class, Event, EventKind, Outcome, Progress, Stream, Tally};
 use crate::events::host_error::without_port;
-use crate::events::interruption::{Effect, Interruption};
+use crate::events::interruption::{Effect, Interruption, signal_name};
 use crate::output::multiplexer::Report;
 use crate::output::reports::timeline::Timeline;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::plan::program::Program;
 use crate::plan::rolling::Order;
+use crate::system::cancel::Reason;
 use crate::system::clock::Clock;
 use crate::text::json::Object;
 
@@ -41,6 +42,8 @@ pub struct Json {
     told: Vec<Option<Instant>>,
     jobs: Arc<[Job]>,
     has_begun: bool,
+    /// Why the run was stopped.
+    stopped: Option<String>,
 }
 
 /// Least time between two progress events of a host.
@@ -88,6 +91,7 @@ impl Json {
             told: vec![None; jobs.len()],
             jobs: Arc::clone(jobs),
             has_begun: false,
+            stopped: None,
         }
     }
 
@@ -163,6 +167,9 @@ impl Json {
             if begun.length > 0 {
                 self.piece(job, stream, event.at, begun.as_slice(), output);
             }
+        }
+        if self.stopped.is_none() {
+            self.stopped = why_stopped(outcome);
         }
         let program = output.program;
         let object = Object::new(output.buffer(Stream::Stdout), "end");
@@ -316,6 +323,7 @@ impl Report for Json {
             Effect::Stop => "stopping",
             Effect::Abandon { .. } => "abandoned",
         };
+        self.stopped.get_or_insert_with(|| interruption.signal_name().to_owned());
         let mut object = Object::new(output.buffer(Stream::Stdout), event)
             .time("time", &self.ends.clock, Some(Instant::now()))
             .text("signal", interruption.signal_name())
@@ -338,7 +346,20 @@ impl Report for Json {
             .time("time", &self.ends.clock, Some(now))
             .number("hosts", tally.total())
             .seconds("seconds", Some(self.ends.clock.elapsed()));
-        outcomes(object, tally).end();
+        outcomes(object, tally).maybe_text("stopped", self.stopped.as_deref()).end();
+    }
+}
+
+/// Returns why the run was stopped, if the outcome of a host says so.
+fn why_stopped(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Cancelled { why: Some(Reason::Signal(signal)), .. } => Some(signal_name(*signal).to_owned()),
+        Outcome::Cancelled { why, .. } => why.as_ref()?.words(),
+        Outcome::Unstopped(outcome) => why_stopped(outcome),
+        Outcome::Recorded(recorded) if recorded.class == Class::Cancelled => {
+            Reason::words_in(&recorded.message).map(str::to_owned)
+        }
+        _ => None,
     }
 }
 
