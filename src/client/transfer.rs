@@ -146,8 +146,8 @@ impl<'a> Transfer<'a> {
         let remotes = self.remotes.as_deref().unwrap_or(std::slice::from_ref(&self.remote));
         remotes.iter().try_for_each(|path| check(path))?;
         let (work, directories) = match self.way {
-            Way::Up => (self.to_hosts()?, Vec::new()),
-            Way::Down => self.from_hosts()?,
+            Way::Up => (self.upload()?, Vec::new()),
+            Way::Down => self.download()?,
         };
         let settings = Settings {
             program: if self.way == Way::Up { Program::Pscp } else { Program::Pslurp },
@@ -160,7 +160,7 @@ impl<'a> Transfer<'a> {
         self.client.start(settings, Work::Copy(work), Vec::new(), directories)
     }
 
-    fn to_hosts(&self) -> Result<Copy, Error> {
+    fn upload(&self) -> Result<Copy, Error> {
         let options = self.options;
         let upload = |sources: &Arc<Sources>, remote: &Path| {
             let target = remote.as_os_str().as_bytes().to_vec();
@@ -188,7 +188,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Returns also the directory of each host.
-    fn from_hosts(&self) -> Result<(Copy, Vec<PathBuf>), Error> {
+    fn download(&self) -> Result<(Copy, Vec<PathBuf>), Error> {
         let places = match &self.locals {
             Some(locals) => {
                 locals.iter().try_for_each(|path| check(path))?;
