@@ -76,7 +76,7 @@ impl Command<'_> {
         self
     }
 
-    /// Lets the program write to the standard input of each host's command ([`Host::stdin`]). The input ends when its writer is
+    /// Lets the program write to the standard input of each host's command ([`Host::stdin`](crate::Host::stdin)). The input ends when its writer is
     /// dropped; until then, a command that reads it waits.
     pub fn with_stdin(mut self) -> Self {
         self.has_stdin = true;
