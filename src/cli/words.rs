@@ -155,7 +155,7 @@ pub fn late_options(opts: &Opts) -> Option<String> {
     }
     let is_late = |word: &&str| OFTEN_LATE.contains(word);
     let words = opts.words.iter().skip(1).rev();
-    let late: Vec<&str> = words.map_while(|word| word.to_str().filter(|word| is_late(&word))).collect();
+    let late: Vec<&str> = words.map_while(|word| word.to_str().filter(|word| is_late(word))).collect();
     let option = late.last()?;
     Some(format!(
         "{option} after the command belongs to the command; for {} put it before the command",
