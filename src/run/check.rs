@@ -199,7 +199,7 @@ impl Checking<'_> {
                 return Outcome::TimedOut {
                     phase,
                     limit,
-                    missing: "no turn to log in, which --connect-par or --rate allows",
+                    missing: "no turn to log in",
                 };
             }
             Some(Ok(slot)) => slot,
