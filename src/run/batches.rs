@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::queue::Channels;
-use crate::events::event::{Batch, BatchNews, Event, EventKind, Tally};
+use crate::events::batch::{Batch, BatchNews};
+use crate::events::event::{Event, EventKind};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
 use crate::plan::job::Job;
 use crate::plan::rolling::{Confirm, Rolling};

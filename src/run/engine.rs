@@ -16,9 +16,8 @@ use crate::hosts::HostSpec;
 use crate::journal::writer::Writer;
 use crate::plan::check::Check;
 use crate::plan::error::Unprepared;
-use crate::plan::failure_limit::{FailureCount, Limits};
+use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::{Job, MOST_HOSTS};
-use crate::plan::portion::Portion;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::system::cancel::{Cancel, Reason};
@@ -131,13 +130,7 @@ impl Engine {
             rolling: settings.rolling.clone(),
             terminal: Some(Arc::clone(self.runner.terminal())),
         };
-        let hosts_of = |limit: Option<Portion>| limit.map(|limit| limit.hosts(self.jobs.len()));
-        let limits = Limits {
-            errors: hosts_of(settings.stop_on_errors),
-            unreached: hosts_of(settings.stop_on_unreached),
-            mode: settings.stop_mode,
-        };
-        let failures = Arc::new(FailureCount::new(limits, &self.cancel));
+        let failures = Arc::new(FailureCount::new(settings.limits(self.jobs.len()), &self.cancel));
         if let Some(journal) = &journal {
             // Those that run may end; no other is started.
             let failures = Arc::clone(&failures);

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::events::event::{Batch, BatchNews, Event, EventKind, HostStage, Outcome, Stream, Tally};
+use crate::events::batch::{Batch, BatchNews};
+use crate::events::event::{Event, EventKind, HostStage, Outcome, Stream};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
