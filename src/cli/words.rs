@@ -185,3 +185,17 @@ fn is_program(name: &str, environment: &Environment<'_>) -> bool {
         rustix::fs::access(&file, Access::EXEC_OK).is_ok() && file.is_file()
     })
 }
+/// Returns the warning about a pool size that is more likely a port.
+pub fn port_like(opts: &Opts, is_configured: bool, hosts: &[HostSpec]) -> Option<String> {
+    let size = opts.running.par.filter(|size| !is_configured && is_port(*size, hosts))?;
+    Some(format!("-p {size} runs {size} hosts at once; put a port after its host: -H web1:{size}"))
+}
+
+/// Returns whether a pool size is more likely ssh's `-p`, a port: no host has a port, and the list is much shorter than the pool.
+/// Otherwise the hosts would silently be connected to at another port.
+fn is_port(size: usize, hosts: &[HostSpec]) -> bool {
+    // Ports above the system ports (RFC 6335 section 6), where other sshds listen.
+    const PORTS: std::ops::RangeInclusive<usize> = 1024..=65535;
+    const TIMES: usize = 20;
+    PORTS.contains(&size) && hosts.len().saturating_mul(TIMES) < size && hosts.iter().all(|host| host.port.is_none())
+}
