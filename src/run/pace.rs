@@ -130,6 +130,11 @@ impl Pace {
         &self.asked
     }
 
+    /// Whether logins or starts are limited.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.is_bounded
+    }
+
     /// The gate for further logins, if there are bounds.
     pub(super) fn gate(&self) -> Option<LoginGate> {
         self.is_bounded.then(|| LoginGate(self.ask.clone()))
