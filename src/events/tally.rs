@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::event::{Class, Outcome};
+use crate::text::message::hosts;
 
 /// What ssh(1) exits with if there is no exit status of the command ("EXIT STATUS").
 pub const NO_STATUS: u32 = 255;
@@ -56,8 +57,7 @@ impl Tally {
 impl fmt::Display for Tally {
     /// Writes `6 hosts: 4 ok, 1 exit, 1 connect`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = self.total();
-        write!(f, "{total} host{}:", if total == 1 { "" } else { "s" })?;
+        write!(f, "{}:", hosts(self.total()))?;
         for (place, (class, count)) in self.iter().enumerate() {
             write!(f, "{} {count} {}", if place == 0 { "" } else { "," }, class.word())?;
         }

@@ -24,6 +24,7 @@ use crate::system::cancel::{Cancel, Reason};
 use crate::system::files::bounded;
 use crate::system::open_files::{self, Held};
 use crate::system::redact;
+use crate::text::message::hosts;
 
 /// Jobs that are ready to run.
 pub struct Engine {
@@ -60,11 +61,6 @@ pub struct Started {
     pub failures: Arc<FailureCount>,
     /// Notes for the user.
     pub warnings: Vec<String>,
-}
-
-/// Returns a number of hosts in words.
-fn hosts(count: usize) -> String {
-    format!("{count} host{}", if count == 1 { "" } else { "s" })
 }
 
 impl Engine {
