@@ -27,7 +27,7 @@ use crate::system::cancel::Cancel;
 use crate::system::clock::Clock;
 use crate::system::files::unread::BeforeStart;
 use crate::system::open_files::Held;
-use crate::text::message::reason;
+use crate::text::message::{hosts, reason};
 
 /// The option that names it.
 const JOURNAL: &str = "--journal";
@@ -208,7 +208,6 @@ impl Journal {
         let known = || self.indices.iter().zip(&*self.known).filter(|(_, known)| **known).map(|(index, _)| *index);
         let lost = known().filter(|index| self.history.standing(*index) == Standing::Lost).count();
         let known = known().count();
-        let hosts = |count: usize| format!("{count} host{}", if count == 1 { "" } else { "s" });
         let (have, is) = (if known - lost == 1 { "has" } else { "have" }, if lost == 1 { "is" } else { "are" });
         let lost_text = if lost > 0 { format!(", {lost} {is} lost") } else { String::new() };
         let left = self.indices.len() - known;

@@ -116,13 +116,8 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     may_be_host.iter().chain(&words::late_options(opts)).for_each(|text| notices::complain(program, text));
     check_keys(opts, &all)?;
     let (work, check) = work(opts, &settings, &all, in_run)?;
-    let port_like = opts.running.par.filter(|size| !configured.contains_key("--par") && is_port(*size, &all));
-    port_like.iter().for_each(|size| {
-        notices::complain(
-            program,
-            &format!("-p {size} runs {size} hosts at once; put a port after its host: -H web1:{size}"),
-        );
-    });
+    let is_configured = configured.contains_key("--par");
+    words::port_like(opts, is_configured, &all).iter().for_each(|text| notices::complain(program, text));
     job::check_aliases(&all).map_err(usage)?;
     let file_names = match &share {
         Some(share) if opts.show.outdir.is_some() || opts.show.errdir.is_some() => {
@@ -130,16 +125,14 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         }
         _ => None,
     };
-    let mut journal = Journal::open(opts, &settings, (&all, in_run, shard), &work)?;
+    let journal = Journal::open(opts, &settings, (&all, in_run, shard), &work)?;
     let hosts = share.unwrap_or(all);
     if hosts.is_empty() && !opts.reports.quiet {
         let shard = opts.hosts.shard.as_ref().map(ToString::to_string).unwrap_or_default();
         notices::complain(program, &format!("--shard {shard}: this share has no hosts"));
     }
 
-    let (known, is_done) =
-        journal.as_ref().map(|journal| (Arc::clone(&journal.known), journal.is_done())).unwrap_or_default();
-
+    let (known, is_done) = known(journal.as_ref());
     let heard = Heard::install(program)?;
     let cancel = heard.cancel.clone();
     if opts.other.dry_run || opts.other.explain || is_done || hosts.is_empty() {
@@ -172,46 +165,74 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     if verbose {
         notes.iter().chain(&engine.runner().notes()).for_each(|note| notices::complain(program, note));
     }
-    let clock = Clock::now();
-    let is_output_known = journal.as_ref().is_none_or(Journal::is_output_known);
-    let beginning = Beginning { user: user.as_deref(), clock, known, is_output_known };
-    let earlier = journal.as_mut().map(|journal| journal.earlier(clock)).unwrap_or_default();
-    let earlier = match (earlier.recall, &journal) {
-        (Some(recall), Some(journal)) if is_done => {
-            let fault = || journal.fault(None);
-            return show(
-                opts,
-                &output_settings,
-                jobs,
-                (&beginning, file_names),
-                (&replay::events(recall)?, &fault),
-                &heard,
-            );
+    Prepared { opts, output_settings, engine, journal, file_names, user, heard }.run()
+}
+
+/// A run before its first connection.
+struct Prepared<'a> {
+    opts: &'a Opts,
+    output_settings: OutputSettings,
+    engine: Engine,
+    journal: Option<Journal>,
+    /// The names of files of a share's hosts.
+    file_names: Option<Vec<String>>,
+    user: Option<String>,
+    heard: Heard,
+}
+
+impl Prepared<'_> {
+    /// Runs it, or shows how all its hosts ended before.
+    fn run(self) -> Result<Ending, Fatal> {
+        let Prepared { opts, output_settings, engine, mut journal, file_names, user, heard } = self;
+        let (program, jobs, cancel) = (opts.program, engine.jobs(), heard.cancel.clone());
+        let (known, is_done) = known(journal.as_ref());
+        let clock = Clock::now();
+        let is_output_known = journal.as_ref().is_none_or(Journal::is_output_known);
+        let beginning = Beginning { user: user.as_deref(), clock, known, is_output_known };
+        let earlier = journal.as_mut().map(|journal| journal.earlier(clock)).unwrap_or_default();
+        let earlier = match (earlier.recall, &journal) {
+            (Some(recall), Some(journal)) if is_done => {
+                let fault = || journal.fault(None);
+                return show(
+                    opts,
+                    &output_settings,
+                    jobs,
+                    (&beginning, file_names),
+                    (&replay::events(recall)?, &fault),
+                    &heard,
+                );
+            }
+            (recall, _) => Earlier { recall, ..earlier },
+        };
+        let mut report = reports(opts, &output_settings, jobs, &beginning, file_names)?;
+        let writer =
+            journal.as_mut().map(|journal| journal.begin(jobs, &clock, &cancel, program)).transpose()?.flatten();
+        if let Some(writer) = writer.clone() {
+            let has_output = opts.reports.journal.journal_output;
+            report = output::recorded(report, writer, (jobs.len(), beginning.known), has_output, clock);
         }
-        (recall, _) => Earlier { recall, ..earlier },
-    };
-    let mut report = reports(opts, &output_settings, jobs, &beginning, file_names)?;
-    let writer = journal.as_mut().map(|journal| journal.begin(jobs, &clock, &cancel, program)).transpose()?.flatten();
-    if let Some(writer) = writer.clone() {
-        let has_output = opts.reports.journal.journal_output;
-        report = output::recorded(report, writer, (jobs.len(), beginning.known), has_output, clock);
+        heard.interruptible.begin(engine.runner().stages(), jobs);
+        let held = output_settings.held(jobs.len()).and(if writer.is_some() { journal::HELD } else { Held::default() });
+        let started = engine.start(held, earlier, writer.clone()).map_err(failure)?;
+        started.warnings.iter().for_each(|warning| notices::complain(program, warning));
+        let mut summary = output::multiplex(
+            jobs,
+            &started.events,
+            &heard.listener,
+            &|outcome| started.failures.note(outcome),
+            &mut *report,
+            &output_settings.style,
+            &cancel,
+        );
+        engine.close();
+        summary.faults.extend(journal.and_then(|journal| journal.fault(writer.as_ref())));
+        finish(opts, summary, &cancel)
     }
-    heard.interruptible.begin(engine.runner().stages(), jobs);
-    let held = output_settings.held(jobs.len()).and(if writer.is_some() { journal::HELD } else { Held::default() });
-    let started = engine.start(held, earlier, writer.clone()).map_err(failure)?;
-    started.warnings.iter().for_each(|warning| notices::complain(program, warning));
-    let mut summary = output::multiplex(
-        jobs,
-        &started.events,
-        &heard.listener,
-        &|outcome| started.failures.note(outcome),
-        &mut *report,
-        &output_settings.style,
-        &cancel,
-    );
-    engine.close();
-    summary.faults.extend(journal.and_then(|journal| journal.fault(writer.as_ref())));
-    finish(opts, summary, &cancel)
+}
+
+/// Returns which jobs have ended in earlier runs, and whether all have.
+fn known(journal: Option<&Journal>) -> (Arc<[bool]>, bool) {
+    journal.map(|journal| (Arc::clone(&journal.known), journal.is_done())).unwrap_or_default()
 }
 
 /// What stops a run.
@@ -600,15 +621,6 @@ fn check_size(opts: &Opts, hosts: &[HostSpec]) -> Result<(), Fatal> {
     Err(usage(anyhow!(
         "the run has {count} hosts, but a run has at most {most}; --shard 1/{shares} runs the first of {shares} shares"
     )))
-}
-
-/// Returns whether a pool size is more likely ssh's `-p`, a port: no host has a port, and the list is much shorter than the pool.
-/// Otherwise the hosts would silently be connected to at another port.
-fn is_port(size: usize, hosts: &[HostSpec]) -> bool {
-    // Ports above the system ports (RFC 6335 section 6), where other sshds listen.
-    const PORTS: std::ops::RangeInclusive<usize> = 1024..=65535;
-    const TIMES: usize = 20;
-    PORTS.contains(&size) && hosts.len().saturating_mul(TIMES) < size && hosts.iter().all(|host| host.port.is_none())
 }
 
 /// Returns whether the command line asks for the help or the version.

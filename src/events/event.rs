@@ -4,11 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
-
+use super::batch::BatchNews;
 use super::check::{CheckFailure, CheckReport};
 use super::host_error::{HostError, HostKeyError};
 use super::recorded::Recorded;
@@ -91,41 +89,6 @@ pub enum EventKind {
         outcome: Outcome,
         /// How many attempts were made, 0 if it never started.
         attempts: u32,
-    },
-}
-
-/// A batch of hosts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// Its number, from 1.
-    pub number: usize,
-    /// How many batches there are.
-    pub of: usize,
-    /// The numbers of its jobs, in the order in which they start.
-    pub jobs: Arc<[usize]>,
-}
-
-/// What happens to a batch.
-#[derive(Debug)]
-pub enum BatchNews {
-    /// Its hosts may start.
-    Started {
-        /// The batch.
-        batch: Batch,
-    },
-    /// All its hosts have ended.
-    Ended {
-        /// The batch.
-        batch: Batch,
-        /// Takes the tally of its hosts from the output, once that has shown them.
-        tally: Sender<Tally>,
-    },
-    /// The run pauses.
-    Paused {
-        /// Until then.
-        until: Instant,
-        /// The batch that follows.
-        next: Batch,
     },
 }
 
@@ -606,67 +569,6 @@ impl fmt::Display for Outcome {
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
             Outcome::Recorded(recorded) => recorded.fmt(f),
         }
-    }
-}
-
-/// What ssh(1) exits with if there is no exit status of the command ("EXIT STATUS").
-pub const NO_STATUS: u32 = 255;
-
-/// How many jobs ended in which class: the only source of the program's exit status.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    counts: std::collections::BTreeMap<Class, usize>,
-    /// The largest exit status that was received; 0 of a host that succeeded in any way, [`NO_STATUS`] of one that failed with 0.
-    largest: Option<u32>,
-}
-
-impl Tally {
-    /// Counts one more job.
-    pub fn add(&mut self, class: Class) {
-        *self.counts.entry(class).or_default() += 1;
-    }
-
-    /// Counts one more job, with its exit status.
-    pub fn add_outcome(&mut self, outcome: &Outcome) {
-        self.add(outcome.class());
-        let status = match outcome.class() {
-            Class::Ok => Some(0),
-            Class::Exit => outcome.exit_status().map(|status| if status == 0 { NO_STATUS } else { status }),
-            _ => None,
-        };
-        self.largest = self.largest.max(status);
-    }
-
-    /// Returns the largest exit status of hosts that have one, if any.
-    pub fn largest_status(&self) -> Option<u32> {
-        self.largest
-    }
-
-    /// Returns how many jobs ended in `class`.
-    pub fn count(&self, class: Class) -> usize {
-        self.counts.get(&class).copied().unwrap_or(0)
-    }
-
-    /// Returns the number of all jobs.
-    pub fn total(&self) -> usize {
-        self.counts.values().sum()
-    }
-
-    /// Returns the classes that occurred, with their counts, in the order of [`Class`].
-    pub fn iter(&self) -> impl Iterator<Item = (Class, usize)> + '_ {
-        self.counts.iter().map(|(class, count)| (*class, *count))
-    }
-}
-
-impl fmt::Display for Tally {
-    /// Writes `6 hosts: 4 ok, 1 exit, 1 connect`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = self.total();
-        write!(f, "{total} host{}:", if total == 1 { "" } else { "s" })?;
-        for (place, (class, count)) in self.iter().enumerate() {
-            write!(f, "{} {count} {}", if place == 0 { "" } else { "," }, class.word())?;
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the tally of a run to the exit status of the program, as in pssh.
 
-use super::event::{Class, NO_STATUS, Tally};
+use super::event::Class;
+use super::tally::{NO_STATUS, Tally};
 
 /// All hosts succeeded: exit status 0, or what the user counts as success.
 pub const OK: u8 = 0;

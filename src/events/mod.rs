@@ -1,5 +1,6 @@
 //! What happens to a host and how it ends: events, outcomes, errors, the exit status.
 
+pub mod batch;
 pub mod check;
 pub mod event;
 pub mod exit_status;
@@ -7,3 +8,4 @@ pub mod host_error;
 pub mod interruption;
 pub mod recorded;
 pub mod remedy;
+pub mod tally;

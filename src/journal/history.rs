@@ -7,8 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::record::{BEGINNING, BadRecord, End, Host, Record, Run};
-use crate::events::event::Class;
+use super::record::{BEGINNING, BadRecord, Ending, Host, Record, Run};
 use crate::system::files::unread::BeforeStart;
 use crate::text::message::reason;
 
@@ -91,32 +90,6 @@ pub struct HostState {
     pub run: usize,
     /// How it ended, if that is known. Otherwise its command may have been sent.
     pub end: Option<Ending>,
-}
-
-/// How a host ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ending {
-    /// The class of its outcome.
-    pub class: Class,
-    /// Whether its command may still run.
-    pub may_still_run: bool,
-    /// Whether its command may have been sent.
-    pub was_sent: bool,
-    /// Whether it was not reached.
-    pub is_unreached: bool,
-    /// Whether its end counts as a success.
-    pub is_success: bool,
-    /// When a worker took it, since 1970.
-    pub started: Option<Duration>,
-    /// When it was logged in to, since 1970.
-    pub connected: Option<Duration>,
-}
-
-impl From<&End> for Ending {
-    fn from(end: &End) -> Ending {
-        let End { class, may_still_run, was_sent, is_unreached, is_success, started, connected, .. } = *end;
-        Ending { class, may_still_run, was_sent, is_unreached, is_success, started, connected }
-    }
 }
 
 /// What is known of a host.
@@ -211,7 +184,7 @@ impl History {
             }
             Record::End(end) => {
                 self.check_index(end.index)?;
-                let (run, ending) = (self.current(), Some(Ending::from(&*end)));
+                let (run, ending) = (self.current(), Some(end.ending));
                 let before = self.states.insert(end.index, HostState { run, end: ending });
                 if before.is_some_and(|before| before.run == run && before.end.is_some()) {
                     return Err(Problem::Twice(end.index));
@@ -330,6 +303,7 @@ impl<'f> Lines<'f> {
 
 #[cfg(test)]
 mod tests {
+    use crate::events::event::Class;
     use std::io::Write;
 
     use super::super::record::testing::{end, host, lines, run, sent};

@@ -2,7 +2,7 @@
 //! what it guarantees.
 //!
 //! A command is sent at most once, however the process ends: the record `sent` is on the disk before the request goes out
-//! ([`writer`]), and whoever continues the run sends nothing to a host that has this record ([`history`]).
+//! ([`writer`]), and a run that is continued sends nothing to a host that has this record ([`history`]).
 
 pub mod file;
 pub mod fingerprint;

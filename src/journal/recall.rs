@@ -61,9 +61,9 @@ pub fn recall(
             }
             Record::End(end) => {
                 let Some((job, _)) = counted(end.index) else { return };
-                if let Some(started) = end.started.filter(|_| begun.insert(end.index)) {
+                if let Some(started) = end.ending.started.filter(|_| begun.insert(end.index)) {
                     send(job, started, EventKind::Started);
-                    end.connected.into_iter().for_each(|at| send(job, at, EventKind::Connected));
+                    end.ending.connected.into_iter().for_each(|at| send(job, at, EventKind::Connected));
                 }
                 events_of(&end, clock).into_iter().for_each(|(at, kind)| send(job, at, kind));
             }
@@ -100,7 +100,7 @@ fn events_of(end: &End, clock: &Clock) -> Vec<(Duration, EventKind)> {
 /// Returns how far the last attempt to connect came, and when it ended.
 fn milestones(end: &End, clock: &Clock) -> Option<(Milestones, Duration)> {
     let fields = &end.fields;
-    let begun = end.started? + fields.seconds("retries")?;
+    let begun = end.ending.started? + fields.seconds("retries")?;
     let reached = begun + fields.seconds("connect")?;
     // A part that was not reached has no time; the one before it counts up to the failure.
     let secured = fields.seconds("handshake").map(|time| reached + time);
@@ -167,7 +167,7 @@ fn outcome(end: &End) -> Outcome {
     let fields = &end.fields;
     let text = |name: &str| fields.maybe_text(name).map(str::to_owned);
     let status = fields.maybe_number("exit_status").and_then(|status| u32::try_from(status).ok());
-    let outcome = match (end.class, status, fields.maybe_text("signal")) {
+    let outcome = match (end.ending.class, status, fields.maybe_text("signal")) {
         (Class::Ok, Some(0), _) => Outcome::Exited(0),
         (Class::Exit, Some(status), _) => Outcome::Exited(status),
         (Class::Signal, _, Some(name)) => Outcome::Signaled { name: name.to_owned() },
@@ -179,20 +179,20 @@ fn outcome(end: &End) -> Outcome {
                 message,
                 error: text("error"),
                 // The hint of a command that may still run comes from that.
-                hint: text("hint").filter(|_| !end.may_still_run),
+                hint: text("hint").filter(|_| !end.ending.may_still_run),
                 exit_status: status,
                 signal: text("signal"),
                 phase: fields.maybe_text("phase").and_then(phase),
-                is_unreached: end.is_unreached,
+                is_unreached: end.ending.is_unreached,
             }))
         }
     };
-    let outcome = if end.may_still_run { Outcome::Unstopped(Box::new(outcome)) } else { outcome };
+    let outcome = if end.ending.may_still_run { Outcome::Unstopped(Box::new(outcome)) } else { outcome };
     // The user's list of successes judged it otherwise than usual.
-    if (outcome.class() == Class::Ok) == end.is_success {
+    if (outcome.class() == Class::Ok) == end.ending.is_success {
         return outcome;
     }
-    Outcome::Judged { is_success: end.is_success, outcome: Box::new(outcome) }
+    Outcome::Judged { is_success: end.ending.is_success, outcome: Box::new(outcome) }
 }
 
 /// Returns how the check after the command went, if there was one.

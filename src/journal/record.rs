@@ -89,12 +89,10 @@ pub struct Output {
     pub bytes: Vec<u8>,
 }
 
-/// A host has ended: what decides whether it runs again, and all fields.
-#[derive(Clone, Debug, PartialEq)]
-pub struct End {
-    /// The host's place in the whole list, from 0.
-    pub index: usize,
-    /// How it ended.
+/// How a host ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The class of its outcome.
     pub class: Class,
     /// Whether its command may still run.
     pub may_still_run: bool,
@@ -108,6 +106,15 @@ pub struct End {
     pub started: Option<Duration>,
     /// When it was logged in to, since 1970.
     pub connected: Option<Duration>,
+}
+
+/// A host has ended: what decides whether it runs again, and all fields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    /// The host's place in the whole list, from 0.
+    pub index: usize,
+    /// How it ended.
+    pub ending: Ending,
     /// All fields.
     pub fields: Fields,
 }
@@ -238,13 +245,15 @@ impl Record {
                 fields.number::<u32>("attempts")?;
                 Record::End(Box::new(End {
                     index: fields.number("index")?,
-                    class: fields.of("outcome", class)?,
-                    may_still_run: fields.flag("may_still_run")?,
-                    was_sent: fields.flag("sent")?,
-                    is_unreached: fields.flag("unreached")?,
-                    is_success: fields.flag("success")?,
-                    started: fields.maybe_time("started"),
-                    connected: fields.maybe_time("connected"),
+                    ending: Ending {
+                        class: fields.of("outcome", class)?,
+                        may_still_run: fields.flag("may_still_run")?,
+                        was_sent: fields.flag("sent")?,
+                        is_unreached: fields.flag("unreached")?,
+                        is_success: fields.flag("success")?,
+                        started: fields.maybe_time("started"),
+                        connected: fields.maybe_time("connected"),
+                    },
                     fields,
                 }))
             }
@@ -465,7 +474,10 @@ mod tests {
             text.split_inclusive(|byte| *byte == b'\n').map(|line| Record::parse(line).expect("a record")).collect();
         assert_eq!(read, records);
         let Ok(Record::End(end)) = Record::parse(&end(4, "exit", Some(3), (true, false))) else { panic!("an end") };
-        assert_eq!((end.index, end.class, end.was_sent, end.may_still_run), (4, Class::Exit, true, false));
+        assert_eq!(
+            (end.index, end.ending.class, end.ending.was_sent, end.ending.may_still_run),
+            (4, Class::Exit, true, false)
+        );
         assert_eq!(end.fields.maybe_number("exit_status"), Some(3));
     }
 

@@ -1,6 +1,7 @@
 //! Which hosts a run that continues another one runs again.
 
-use super::history::{Ending, Standing};
+use super::history::Standing;
+use super::record::Ending;
 use crate::events::event::Class;
 use crate::text::suggest::did_you_mean;
 

@@ -245,7 +245,7 @@ impl Writing {
             }
             if shared.failure.get().is_some() {
                 self.unsynced = None;
-                // Whoever waits finds the failure.
+                // Those that wait find the failure.
                 drop(waiting);
             } else {
                 for done in &waiting {

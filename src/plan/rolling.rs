@@ -151,7 +151,7 @@ impl Rate {
     /// Reads `10/s`, `0.5/s` or `30/m`; `10` is `10/s`.
     ///
     /// # Errors
-    /// It is no rate, or too low or high to be meant.
+    /// The text is not a rate, or the rate is out of range.
     pub fn parse(text: &str) -> Result<Rate, String> {
         let expected = "expected a number of hosts per time, such as 10/s, 0.5/s or 30/m";
         let (number, unit) = text.split_once('/').unwrap_or((text, "s"));

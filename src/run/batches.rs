@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::queue::Channels;
-use crate::events::event::{Batch, BatchNews, Event, EventKind, Tally};
+use crate::events::batch::{Batch, BatchNews};
+use crate::events::event::{Event, EventKind};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
 use crate::plan::job::Job;
 use crate::plan::rolling::{Confirm, Rolling};
 use crate::system::cancel::Reason;
 use crate::system::poll::Patience;
 use crate::system::terminal::{AskError, Terminal, is_in_background};
+use crate::text::message::hosts;
 
 /// Longer lists of hosts are left out of the question.
 const LONGEST_NAMES: usize = 120;
@@ -137,13 +140,14 @@ impl Batches {
             return;
         }
         self.current += 1;
-        self.turn = Turn::Asking(tally);
-        if let (false, Some(until)) = (self.pause.is_zero(), Instant::now().checked_add(self.pause))
-            && let Turn::Asking(tally) = &mut self.turn
-        {
-            self.turn = Turn::Pausing(until, tally.take());
+        let until = Instant::now().checked_add(self.pause).filter(|_| !self.pause.is_zero());
+        if let Some(until) = until {
             self.tell(BatchNews::Paused { until, next: self.batch() }, channels);
         }
+        self.turn = match until {
+            Some(until) => Turn::Pausing(until, tally),
+            None => Turn::Asking(tally),
+        };
     }
 
     /// Goes on when no host of the current batch waits or runs. `is_stopped` says whether nothing more is started, `patience` limits a
@@ -235,7 +239,6 @@ impl Batches {
         let names = fold(jobs.iter().map(|job| self.jobs[*job].label.as_str()));
         let names = if names.len() > LONGEST_NAMES { String::new() } else { format!(": {names}") };
         let before = ended.map_or_else(String::new, |tally| format!("Batch {}: {tally}. ", number - 1));
-        let (count, plural) = (jobs.len(), if jobs.len() == 1 { "" } else { "s" });
-        format!("{before}Start batch {number} of {of}, {count} host{plural}{names}? [y/n/a] ")
+        format!("{before}Start batch {number} of {of}, {}{names}? [y/n/a] ", hosts(jobs.len()))
     }
 }

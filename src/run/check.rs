@@ -193,11 +193,7 @@ impl Checking<'_> {
             }
             Some(Err(Closed)) => {
                 let (phase, limit) = (Phase::Connect, self.times.timeout);
-                return Outcome::TimedOut {
-                    phase,
-                    limit,
-                    missing: "no turn to log in, which --connect-par or --rate allows",
-                };
+                return Outcome::TimedOut { phase, limit, missing: "no turn to log in" };
             }
             Some(Ok(slot)) => slot,
             None => None,

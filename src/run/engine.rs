@@ -17,15 +17,15 @@ use crate::hosts::HostSpec;
 use crate::journal::writer::Writer;
 use crate::plan::check::Check;
 use crate::plan::error::Unprepared;
-use crate::plan::failure_limit::{FailureCount, Limits};
+use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::{Job, MOST_HOSTS};
-use crate::plan::portion::Portion;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::files::bounded;
 use crate::system::open_files::{self, Held};
 use crate::system::redact;
+use crate::text::message::hosts;
 
 /// Jobs that are ready to run.
 pub struct Engine {
@@ -62,11 +62,6 @@ pub struct Started {
     pub failures: Arc<FailureCount>,
     /// Notes for the user.
     pub warnings: Vec<String>,
-}
-
-/// Returns a number of hosts in words.
-fn hosts(count: usize) -> String {
-    format!("{count} host{}", if count == 1 { "" } else { "s" })
 }
 
 impl Engine {
@@ -137,13 +132,7 @@ impl Engine {
             rolling: settings.rolling.clone(),
             terminal: Some(Arc::clone(self.runner.terminal())),
         };
-        let hosts_of = |limit: Option<Portion>| limit.map(|limit| limit.hosts(self.jobs.len()));
-        let limits = Limits {
-            errors: hosts_of(settings.stop_on_errors),
-            unreached: hosts_of(settings.stop_on_unreached),
-            mode: settings.stop_mode,
-        };
-        let failures = Arc::new(FailureCount::new(limits, &self.cancel));
+        let failures = Arc::new(FailureCount::new(settings.limits(self.jobs.len()), &self.cancel));
         if let Some(journal) = &journal {
             // Those that run may end; no other is started.
             let failures = Arc::clone(&failures);

@@ -24,7 +24,6 @@ pub(super) struct Pace {
     waiting: VecDeque<Grant>,
     asked: Receiver<Grant>,
     ask: Sender<Grant>,
-    is_bounded: bool,
 }
 
 /// The right to log in to one host. It is given back when it is dropped.
@@ -77,7 +76,6 @@ impl Pace {
             waiting: VecDeque::new(),
             asked,
             ask,
-            is_bounded: rolling.connect_par.is_some() || rolling.rate.is_some(),
         }
     }
 
@@ -130,9 +128,14 @@ impl Pace {
         &self.asked
     }
 
+    /// Whether logins or starts are limited.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.most < usize::MAX || !self.interval.is_zero()
+    }
+
     /// The gate for further logins, if there are bounds.
     pub(super) fn gate(&self) -> Option<LoginGate> {
-        self.is_bounded.then(|| LoginGate(self.ask.clone()))
+        self.is_bounded().then(|| LoginGate(self.ask.clone()))
     }
 
     /// The channel that wakes when a login is over.

@@ -13,8 +13,9 @@ use super::batches::{Batches, Next};
 use super::pace::{Grant, LoginGate, LoginSlot, Pace};
 use super::pool::Plan;
 use super::retries::Retries;
-use crate::events::event::{Event, EventKind, HostStage, Outcome, Tally};
+use crate::events::event::{Event, EventKind, HostStage, Outcome};
 use crate::events::host_error::HostError;
+use crate::events::tally::Tally;
 use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
 use crate::system::cancel::{Cancel, Reason};
@@ -222,8 +223,10 @@ impl Queue {
         let halt = select.recv(if stopped.is_some() { &sources.never } else { channels.failures.channel() });
         let answered = select.recv(&sources.answers);
         let reported = select.recv(channels.reports);
-        let login_over = select.recv(&sources.login_over);
-        let login_asked = select.recv(&sources.login_asked);
+        // Every channel costs a little each time.
+        let is_bounded = self.pace.is_bounded();
+        let login_over = is_bounded.then(|| select.recv(&sources.login_over));
+        let login_asked = is_bounded.then(|| select.recv(&sources.login_asked));
         let told = shown.as_ref().map(|shown| select.recv(shown));
         let taken = first.map(|place| (select.send(channels.tasks), place));
         let operation = match self.next_due(now) {
@@ -246,11 +249,11 @@ impl Queue {
             (index, _) if index == reported => {
                 operation.recv(channels.reports).map_or(Woken::Abandoned, Woken::Reported)
             }
-            (index, _) if index == login_over => {
+            (index, _) if Some(index) == login_over => {
                 let _ = operation.recv(&sources.login_over);
                 Woken::LoginOver
             }
-            (index, _) if index == login_asked => {
+            (index, _) if Some(index) == login_asked => {
                 operation.recv(&sources.login_asked).map_or(Woken::Abandoned, Woken::LoginAsked)
             }
             (index, Some(shown)) if Some(index) == told => Woken::Shown(operation.recv(shown).ok()),

@@ -398,10 +398,10 @@ impl Runner {
             (Err(_), Some(replaced)) => return AttemptResult::NotSent(replaced),
             (Ok(outcome), None) if outcome.is_dropped() => return AttemptResult::NotSent(line.path.explain(outcome)),
             (Ok(outcome), None) => {
-                let was_lost = outcome.class() == Class::Lost;
-                let (told, explained) = (outcome.to_string(), line.path.explain(outcome));
+                let lost = (outcome.class() == Class::Lost).then(|| outcome.to_string());
+                let explained = line.path.explain(outcome);
                 // The end of a jump host says nothing about the host.
-                if was_lost && explained.to_string() != told {
+                if lost.is_some_and(|told| told != explained.to_string()) {
                     explained
                 } else {
                     self.settings.success.judge(explained)

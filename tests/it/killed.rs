@@ -1,4 +1,4 @@
-//! Runs with a journal that are killed at any moment, and at each write: whoever continues them sends no command twice, and reports every
+//! Runs with a journal that are killed at any moment, and at each write: a run that continues them sends no command twice, and reports every
 //! host.
 //!
 //! `PSSH_TEST_KILLS=200` kills runs of 100 hosts that often; without it, there are fewer hosts, and as many kills as fit into a few

@@ -8,6 +8,7 @@ use crate::plan::failure_limit::{Limits, StopMode};
 use crate::plan::job::Job;
 use crate::plan::rolling::{Confirm, Order, Rolling};
 use crate::text::duration::seconds;
+use crate::text::message::hosts;
 use crate::text::sanitize::{is_harmful, sanitize};
 
 /// Begins a command that is shown with escapes.
@@ -45,11 +46,6 @@ pub fn commands(
         }
     }
     text
-}
-
-/// Returns a number of hosts in words.
-fn hosts(count: usize) -> String {
-    format!("{count} host{}", if count == 1 { "" } else { "s" })
 }
 
 /// Returns when the run stops, waits or asks.

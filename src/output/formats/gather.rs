@@ -8,7 +8,8 @@ use openssl::sha::Sha256;
 use similar::TextDiff;
 
 use super::ci_groups::Groups;
-use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
 use crate::output::control_sequences::Guard;
 use crate::output::multiplexer::Report;

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
+use crate::events::batch::BatchNews;
 use crate::events::check::CheckReport;
-use crate::events::event::{Agreed, BatchNews, Class, Event, EventKind, Outcome, Progress, Stream, Tally};
+use crate::events::event::{Agreed, Class, Event, EventKind, Outcome, Progress, Stream};
 use crate::events::host_error::without_port;
 use crate::events::interruption::{Effect, Interruption, signal_name};
+use crate::events::tally::Tally;
 use crate::output::multiplexer::Report;
 use crate::output::reports::timeline::Timeline;
 use crate::output::writer::Output;

@@ -12,8 +12,9 @@
 use std::io::Write;
 
 use super::outcomes::write_outcome;
-use crate::events::event::{Class, Event, EventKind, HostStage, Outcome, Phase, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, HostStage, Outcome, Phase, Stream};
 use crate::events::recorded::Recorded;
+use crate::events::tally::Tally;
 use crate::hosts::file_names::pretty;
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;

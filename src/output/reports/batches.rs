@@ -4,11 +4,14 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::events::event::{Batch, BatchNews, Event, EventKind, HostStage, Outcome, Stream, Tally};
+use crate::events::batch::{Batch, BatchNews};
+use crate::events::event::{Event, EventKind, HostStage, Outcome, Stream};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::text::message::hosts;
 use crate::text::sanitize::sanitize;
 
 /// A line when a batch starts, `pssh: batch 2 of 5: 4 hosts: web[2-5]`, and at the end one if not all hosts have started.
@@ -25,11 +28,6 @@ impl Batches {
     pub fn new(jobs: &Arc<[Job]>) -> Batches {
         Batches { jobs: Arc::clone(jobs), last: None, left: HashSet::new() }
     }
-}
-
-/// Returns a number of hosts in words.
-fn hosts(count: usize) -> String {
-    format!("{count} host{}", if count == 1 { "" } else { "s" })
 }
 
 impl Report for Batches {

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::time::Instant;
 
 use super::copy_rate::{Copied, bytes, clock};
-use crate::events::event::{Class, Event, EventKind, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Stream};
+use crate::events::tally::Tally;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::report_file::ReportFile;
-use crate::events::event::{Class, Event, EventKind, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Stream};
+use crate::events::tally::Tally;
 use crate::hosts::{self, Origin};
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;

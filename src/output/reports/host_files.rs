@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat};
 
-use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Event, EventKind, Outcome, Stream};
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
+use crate::events::tally::Tally;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;

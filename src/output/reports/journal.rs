@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::events::event::{Event, EventKind, Outcome, Tally};
+use crate::events::event::{Event, EventKind, Outcome};
+use crate::events::tally::Tally;
 use crate::journal::record::Output as Printed;
 use crate::journal::writer::Writer;
 use crate::output::formats::json::Ends;

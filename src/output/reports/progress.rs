@@ -9,8 +9,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::copy_rate::Copied;
 use super::retries::Retries;
-use crate::events::event::{BatchNews, Class, Event, EventKind, Tally};
+use crate::events::batch::BatchNews;
+use crate::events::event::{Class, Event, EventKind};
 use crate::events::interruption::Interruption;
+use crate::events::tally::Tally;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::failures::{FailuresByReason, Reason, was_never_started};
 use super::timeline::{Phases, Timeline};
-use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
 use crate::output::multiplexer::Report;
 use crate::output::style::Face;

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::events::event::{BatchNews, Event, Outcome, Tally};
+use crate::events::batch::BatchNews;
+use crate::events::event::{Event, Outcome};
 use crate::events::host_error::HostError;
 use crate::events::interruption::Interruption;
+use crate::events::tally::Tally;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;

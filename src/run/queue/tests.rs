@@ -8,7 +8,8 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::*;
-use crate::events::event::{BatchNews, Class};
+use crate::events::batch::BatchNews;
+use crate::events::event::Class;
 use crate::plan::failure_limit::{Limits, StopMode};
 use crate::plan::portion::Portion;
 use crate::plan::retry::RetryPolicy;
