@@ -134,7 +134,8 @@ impl Client {
     }
 
     /// Starts `command` on all hosts, at most [`Settings::pool_size`] at once, and returns without waiting for them.
-    /// Each host's login shell runs it, as with ssh(1); its standard input is empty.
+    /// Each host's login shell runs it, as with ssh(1); its standard input is empty. `ParallelSSHClient.run_command` returns once every
+    /// host runs the command, has a terminal and changes the quotes; here the command is sent as it is.
     ///
     /// # Errors
     /// The command cannot be started on any host.
@@ -303,13 +304,27 @@ impl Run {
         Events::new(&self.shared.events, &self.shared.hosts)
     }
 
-    /// Returns whether all hosts have ended, even if their output has not been read.
+    /// Returns whether all hosts have ended, even if their output has not been read (`ParallelSSHClient.finished`).
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), pssh::Error> {
+    /// # let client = pssh::Client::new(["web1", "web2"], pssh::Settings::for_library()?)?;
+    /// let run = client.run_command("make -C /srv/site")?;
+    /// while !run.finished() {
+    ///     std::thread::sleep(Duration::from_secs(1));
+    ///     let left = run.hosts().iter().filter(|host| !host.is_finished());
+    ///     println!("{} hosts left", left.count());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn finished(&self) -> bool {
         *lock(&self.shared.open) == 0
     }
 
-    /// Waits at most `timeout` until all hosts have ended, and returns the number of hosts per outcome. Output need not be read before;
-    /// it can be read afterwards.
+    /// Waits at most `timeout` until all hosts have ended, and returns the number of hosts per outcome; `None` waits as long as it takes.
+    /// Output need not be read before, unlike with `ParallelSSHClient.join`; it can be read afterwards.
     ///
     /// # Errors
     /// The time limit passed.
@@ -349,7 +364,8 @@ impl Run {
         self.cancel.trigger(Reason::Program);
     }
 
-    /// Returns the first host, in the order of the list, that ended without an exit status or signal.
+    /// Returns the first host, in the order of the list, that ended without an exit status or signal: the error that
+    /// `ParallelSSHClient.run_command` raises with `stop_on_errors`.
     pub fn first_exception(&self) -> Option<(&Host, &Outcome)> {
         self.hosts().iter().find_map(|host| host.exception().map(|outcome| (host, outcome)))
     }
@@ -414,7 +430,10 @@ impl Shared {
         }
         host.streams.iter().for_each(Kept::end);
         self.events.add(job, Happening::Ended);
-        *lock(&self.open) -= 1;
-        self.changed.notify_all();
+        let mut open = lock(&self.open);
+        *open -= 1;
+        if *open == 0 {
+            self.changed.notify_all();
+        }
     }
 }

@@ -64,13 +64,34 @@ impl Command<'_> {
         self
     }
 
-    /// Sets the shell that runs the command instead of the login shell.
+    /// Sets the shell that runs the command instead of the login shell (`shell` and `use_shell` of the reference client).
+    ///
+    /// ```no_run
+    /// # use pssh::{Client, Settings, Shell};
+    /// # fn main() -> Result<(), pssh::Error> {
+    /// # let client = Client::new(["web1", "web2"], Settings::for_library()?)?;
+    /// let bash = Shell::Named(b"bash -c".to_vec());
+    /// client.command("echo {1..3} \"$BASH_VERSION\"").shell(bash).run()?.join(None)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shell(mut self, shell: Shell) -> Self {
         self.shell = shell;
         self
     }
 
-    /// Runs the command with sudo as `user`, or as sudo's default (root). The password is [`Settings::sudo_password`].
+    /// Runs the command with sudo as `user`, or as sudo's default (root). The password is [`Settings::sudo_password`], else that of the
+    /// login; the reference client leaves it to the program to write it to standard input.
+    ///
+    /// ```no_run
+    /// # use pssh::{Client, Settings};
+    /// # fn main() -> Result<(), pssh::Error> {
+    /// let settings = Settings::for_library()?.sudo_password("secret");
+    /// let client = Client::new(["db1", "db2"], settings)?;
+    /// client.command("psql -c 'vacuum'").sudo(Some("postgres")).run()?.join(None)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn sudo(mut self, user: Option<&str>) -> Self {
         self.sudo = Some(Sudo { user: user.map(str::to_owned) });
         self
@@ -85,12 +106,23 @@ impl Command<'_> {
 
     /// Stops the run once this many hosts have failed: running commands are stopped, and other hosts are not started. The
     /// reference client raises the error instead, and continues on all hosts.
+    ///
+    /// ```no_run
+    /// # use pssh::{Class, Client, Portion, Settings};
+    /// # fn main() -> Result<(), pssh::Error> {
+    /// # let client = Client::new(["web1", "web2"], Settings::for_library()?)?;
+    /// let tally = client.command("deploy").stop_on_errors(Portion::Hosts(1)).run()?.join(None)?;
+    /// println!("{} hosts were not deployed", tally.count(Class::Cancelled));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stop_on_errors(mut self, limit: Portion) -> Self {
         self.stop_on_errors = Some(limit);
         self
     }
 
-    /// Limits the time that the command may run on each host.
+    /// Limits the time that the command may run on each host; a command that takes longer is stopped there. The default is
+    /// [`Settings::command_timeout`]; the reference client has no such limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

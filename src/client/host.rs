@@ -104,13 +104,32 @@ impl Host {
         self.inner.outcome.get()
     }
 
-    /// Returns the exit status of the command, if one was received. A command that was killed by a signal has none.
+    /// Returns the exit status of the command, if one was received. A command that was killed by a signal has none (the reference client
+    /// returns -1).
     pub fn exit_code(&self) -> Option<u32> {
         self.outcome()?.exit_status()
     }
 
     /// Returns the outcome, unless the command ended with an exit status or a signal: the host was not reached, took too long or was
-    /// stopped, or its connection was lost.
+    /// stopped, or its connection was lost. It is what `HostOutput.exception` has in the reference client.
+    ///
+    /// ```no_run
+    /// # use pssh::{Class, Client, Settings};
+    /// # fn main() -> Result<(), pssh::Error> {
+    /// let run = Client::new(["web1", "web2"], Settings::for_library()?)?.run_command("uptime")?;
+    /// run.join(None)?;
+    /// for host in &run {
+    ///     match host.exception().map(|outcome| (outcome.class(), outcome)) {
+    ///         None => println!("{}: {:?}", host.label(), host.exit_code()),
+    ///         // UnknownHostException, ConnectionErrorException and AuthenticationException of the reference client.
+    ///         Some((Class::Dns | Class::Connect, outcome)) => println!("{} cannot be reached: {outcome}", host.label()),
+    ///         Some((Class::Auth, outcome)) => println!("{} refuses the login: {outcome}", host.label()),
+    ///         Some((_, outcome)) => println!("{}: {outcome}", host.label()),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn exception(&self) -> Option<&Outcome> {
         self.outcome().filter(|outcome| outcome.exit_status().is_none() && outcome.signal().is_none())
     }

@@ -62,6 +62,8 @@ struct State {
     pending: Vec<[bool; 3]>,
     progress: Vec<Progress>,
     is_closed: bool,
+    /// How many threads wait for an event: without one, nothing is woken, which is a system call.
+    readers: usize,
 }
 
 enum Entry {
@@ -80,13 +82,15 @@ impl Log {
             pending: vec![[false; 3]; hosts],
             progress: vec![Progress::default(); hosts],
             is_closed: false,
+            readers: 0,
         };
         Log { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     pub(super) fn add(&self, job: usize, what: Happening) {
-        lock(&self.state).waiting.push_back((job, Instant::now(), Entry::Happened(what)));
-        self.changed.notify_all();
+        let mut state = lock(&self.state);
+        state.waiting.push_back((job, Instant::now(), Entry::Happened(what)));
+        self.wake(&state);
     }
 
     pub(super) fn output(&self, job: usize, stream: Stream) {
@@ -102,14 +106,21 @@ impl Log {
         let mut state = lock(&self.state);
         if !std::mem::replace(&mut state.pending[job][place], true) {
             state.waiting.push_back((job, Instant::now(), entry()));
-            self.changed.notify_all();
+            self.wake(&state);
         }
     }
 
     /// All hosts have ended.
     pub(super) fn close(&self) {
-        lock(&self.state).is_closed = true;
-        self.changed.notify_all();
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        self.wake(&state);
+    }
+
+    fn wake(&self, state: &State) {
+        if state.readers > 0 {
+            self.changed.notify_all();
+        }
     }
 }
 
@@ -136,11 +147,15 @@ impl<'a> Events<'a> {
             let mut state = lock(&self.log.state);
             while state.waiting.is_empty() && !state.is_closed {
                 let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+                state.readers += 1;
                 state = match left {
-                    Some(Duration::ZERO) => return None,
                     Some(left) => self.log.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
                     None => self.log.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 };
+                state.readers -= 1;
+                if left == Some(Duration::ZERO) && state.waiting.is_empty() && !state.is_closed {
+                    return None;
+                }
             }
             let (job, at, entry) = state.waiting.pop_front()?;
             let host = &self.hosts[job];

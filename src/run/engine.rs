@@ -131,6 +131,7 @@ impl Engine {
             total_limit: settings.total_timeout,
             rolling: settings.rolling.clone(),
             terminal: Some(Arc::clone(self.runner.terminal())),
+            workers: self.runner.sessions().map(Sessions::workers),
         };
         let failures = Arc::new(FailureCount::new(settings.limits(self.jobs.len()), &self.cancel));
         if let Some(journal) = &journal {

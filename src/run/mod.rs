@@ -14,3 +14,4 @@ pub(crate) mod runner;
 pub(crate) mod session_work;
 pub mod sessions;
 pub(crate) mod transfer;
+pub mod workers;

@@ -45,7 +45,7 @@ use crate::ssh::watch::{Carrier, Notes, Watch};
 use crate::system::cancel::Cancel;
 use crate::system::files::bounded;
 use crate::system::open_files::Held;
-use crate::system::password_source::Source;
+use crate::system::password_source::{Secret, Source};
 use crate::system::poll::{CENTURY, Patience};
 use crate::system::terminal::Terminal;
 
@@ -55,9 +55,7 @@ const FOR_ONE_THREAD: usize = 20_000;
 /// Runs jobs, and holds their shared state.
 pub struct Runner {
     pub(super) settings: Arc<Settings>,
-    pub(super) destinations: Arc<Destinations>,
-    /// The host of each job, by its number; none if no job is run.
-    hosts: Vec<Destination>,
+    prepared: Arc<Prepared>,
     jump_hosts: RunJumpHosts,
     /// Sessions that stay after the run.
     sessions: Option<Arc<Sessions>>,
@@ -67,6 +65,23 @@ pub struct Runner {
     /// How far each host is.
     stages: Stages,
     terminal: Arc<Terminal>,
+}
+
+/// What is read, asked and decided about the hosts before the first connection.
+pub(super) struct Prepared {
+    destinations: Arc<Destinations>,
+    /// The host of each job, by its number; none if no job is run.
+    hosts: Vec<Destination>,
+    password: Option<Arc<Secret>>,
+    /// The setting of a single command on which it depends.
+    command_timeout: Option<Duration>,
+}
+
+impl Prepared {
+    /// Whether another command of the same client, with this time limit, can use it.
+    pub fn fits(&self, command_timeout: Option<Duration>) -> bool {
+        self.command_timeout == command_timeout
+    }
 }
 
 /// The path of a session's connection: dropped after the session.
@@ -183,19 +198,34 @@ impl Runner {
             let source = source.as_ref().filter(|_| settings.logs_in);
             source.map(|source| source.read(&terminal, cancel)).transpose()
         };
-        let (password, sudo_password) = (read(&settings.password)?, read(&settings.sudo_password)?);
-        let password = password.map(Arc::new);
-        let sudo_password = SudoPassword::new(sudo_password, password.clone(), Arc::clone(&terminal));
-        let destinations = Destinations::new(Arc::clone(&settings), password, Arc::clone(&terminal), cancel)?;
-        // What only prints needs no destinations, of which each is large.
-        let (hosts, reached) = if settings.logs_in {
-            let (hosts, mut users) = (destinations.hosts(&specs)?, HashSet::new());
-            let reached = hosts.iter().map(|host| reach(&destinations, host, &mut users));
-            let reached = reached.collect::<Result<_, Unprepared>>()?;
-            (hosts, reached)
-        } else {
-            (Vec::new(), reach_all(&destinations, &specs)?)
+        let kept = sessions.as_ref().and_then(|sessions| sessions.prepared(settings.command_timeout));
+        let password = match &kept {
+            Some(kept) => kept.password.clone(),
+            None => read(&settings.password)?.map(Arc::new),
         };
+        let sudo_password = SudoPassword::new(read(&settings.sudo_password)?, password.clone(), Arc::clone(&terminal));
+        let prepared = match kept {
+            Some(kept) => kept,
+            None => {
+                let destinations =
+                    Destinations::new(Arc::clone(&settings), password.clone(), Arc::clone(&terminal), cancel)?;
+                // What only prints needs no destinations, of which each is large.
+                let hosts = if settings.logs_in { destinations.hosts(&specs)? } else { Vec::new() };
+                let (destinations, command_timeout) = (Arc::new(destinations), settings.command_timeout);
+                Arc::new(Prepared { destinations, hosts, password, command_timeout })
+            }
+        };
+        let destinations = &prepared.destinations;
+        let reached = if settings.logs_in {
+            let mut users = HashSet::new();
+            let reached = prepared.hosts.iter().map(|host| reach(destinations, host, &mut users));
+            reached.collect::<Result<_, Unprepared>>()?
+        } else {
+            reach_all(destinations, &specs)?
+        };
+        if let Some(sessions) = &sessions {
+            sessions.set_prepared(&prepared);
+        }
         let requests = match &work {
             Work::Commands { commands, inputs } => {
                 let known = specs.iter().zip(&reached).map(|(spec, host)| (spec, &*host.user, host.port));
@@ -208,11 +238,10 @@ impl Runner {
         };
         let checks = check.as_ref().map(|check| checks(check, settings.sudo.as_ref(), &specs, &reached)).transpose()?;
         let jobs = job::make(specs, reached, requests, checks);
-        let destinations = Arc::new(destinations);
         let jump_hosts = |cancel: &Cancel| {
             JumpHosts::new(Plan {
                 host_of: {
-                    let destinations = Arc::clone(&destinations);
+                    let destinations = Arc::clone(destinations);
                     Box::new(move |hop| destinations.hop(hop).map_err(|error| error.to_string()))
                 },
                 connections: settings.proxy_connections,
@@ -226,18 +255,7 @@ impl Runner {
         };
         let stages = Stages::new(jobs.len());
         let check = check.map(|check| check.times);
-        let runner = Runner {
-            settings,
-            destinations,
-            hosts,
-            jump_hosts,
-            sessions,
-            work,
-            check,
-            sudo_password,
-            stages,
-            terminal,
-        };
+        let runner = Runner { settings, prepared, jump_hosts, sessions, work, check, sudo_password, stages, terminal };
         Ok((runner, jobs))
     }
 
@@ -286,13 +304,13 @@ impl Runner {
             Work::Copy(copy) => copy.held(),
             Work::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
         };
-        let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
+        let runs_command = self.prepared.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
         work.and(if runs_command { known_hosts_command::HELD } else { Held::default() })
     }
 
     /// Returns the threads and processes that the work of a host needs, without its worker and a proxy command.
     pub fn programs(&self) -> usize {
-        let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
+        let runs_command = self.prepared.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
         let work = if matches!(self.work, Work::Rsync(_)) { rsync::THREADS_PER_JOB } else { 0 };
         work + usize::from(runs_command)
     }
@@ -302,12 +320,12 @@ impl Runner {
     /// # Errors
     /// ssh_config is wrong about it.
     pub fn explain(&self, job: &Job) -> Result<Vec<Explained>, Unprepared> {
-        self.destinations.explain(&job.spec)
+        self.prepared.destinations.explain(&job.spec)
     }
 
     /// Returns the longest connect timeout of any host; looking up its name may take as long.
     pub fn longest_connect(&self) -> Duration {
-        self.hosts.iter().map(|host| host.connect_timeout).max().unwrap_or_default()
+        self.prepared.hosts.iter().map(|host| host.connect_timeout).max().unwrap_or_default()
     }
 
     /// Closes what jobs share, after all have ended.
@@ -318,7 +336,7 @@ impl Runner {
 
     /// Returns the inputs that could not be used, a line each, for `-v`.
     pub fn notes(&self) -> Vec<String> {
-        self.destinations.notes()
+        self.prepared.destinations.notes()
     }
 
     /// Returns the terminal on which the user is asked.
@@ -351,7 +369,7 @@ impl Runner {
                 send(EventKind::Note(text()));
             }
         };
-        let host = &self.hosts[job.number];
+        let host = &self.prepared.hosts[job.number];
         let mut turn =
             match self.sessions.as_deref().map(|sessions| sessions.turn(job.number, &gate.cancel)).transpose() {
                 Ok(turn) => turn,

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::runner::{Line, Path};
+use super::runner::{Line, Path, Prepared};
+use super::workers::Workers;
 use crate::events::event::{HostStage, Outcome, Phase};
 use crate::events::host_error::HostError;
 use crate::plan::settings::Settings;
@@ -63,6 +64,9 @@ struct State {
     generation: u64,
     /// Nothing is kept any more.
     is_retired: bool,
+    /// What the last run that read the files has decided.
+    prepared: Option<Arc<Prepared>>,
+    workers: Arc<Workers>,
     jump_hosts: Option<Arc<JumpHosts>>,
     /// How many runs use them.
     users: usize,
@@ -138,6 +142,24 @@ impl Sessions {
         RunJumpHosts { hosts, sessions: Some(Arc::clone(self)) }
     }
 
+    /// Returns what an earlier run with this time limit for the command has prepared, as long as every host has a session: nothing is
+    /// read or asked for logins that are not needed. A session that turns out to have ended is replaced as it was prepared.
+    pub(super) fn prepared(&self, command_timeout: Option<Duration>) -> Option<Arc<Prepared>> {
+        let state = lock(&self.shared.state);
+        let has_all = state.idle.len() == self.shared.places.len();
+        state.prepared.clone().filter(|prepared| has_all && prepared.fits(command_timeout))
+    }
+
+    /// Keeps what a run has prepared for the next ones.
+    pub(super) fn set_prepared(&self, prepared: &Arc<Prepared>) {
+        lock(&self.shared.state).prepared = Some(Arc::clone(prepared));
+    }
+
+    /// Returns the threads that run jobs.
+    pub(super) fn workers(&self) -> Arc<Workers> {
+        Arc::clone(&lock(&self.shared.state).workers)
+    }
+
     /// Limits the number of unused sessions, since so many files may be open.
     pub(super) fn set_room(&self, room: usize) {
         lock(&self.shared.state).room = Some(room);
@@ -162,7 +184,8 @@ impl Sessions {
         state.generation += 1;
         let places: Vec<usize> = std::mem::take(&mut state.idle).into_keys().collect();
         let lines: Vec<Line> = places.into_iter().filter_map(|place| self.shared.empty(place)).collect();
-        let jump_hosts = state.unused_jump_hosts();
+        let (jump_hosts, prepared) = (state.unused_jump_hosts(), state.prepared.take());
+        let workers = std::mem::take(&mut state.workers);
         state.must_end = true;
         let keeper = state.keeper.take();
         self.shared.changed.notify_all();
@@ -171,7 +194,7 @@ impl Sessions {
             let _ = keeper.join();
         }
         lines.into_iter().for_each(hang_up);
-        drop(jump_hosts);
+        drop((jump_hosts, prepared, workers));
         let mut state = lock(&self.shared.state);
         state.must_end = false;
         // A run may have left a session meanwhile.

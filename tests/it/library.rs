@@ -219,6 +219,38 @@ fn a_library_build_has_no_command_line() {
     }
 }
 
+#[test]
+fn every_parameter_of_the_reference_client_has_an_example() {
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let docs = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs"));
+    let page = read(&docs.join("library.md"));
+    let rows: Vec<&str> = page.lines().skip_while(|line| !line.starts_with("| ParallelSSHClient")).skip(2).collect();
+    let rows: Vec<&str> = rows.into_iter().take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 35, "{} rows", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect();
+        assert_eq!(cells.len(), 4, "{row}");
+        assert!(cells[2].starts_with('['), "no example: {row}");
+        for link in cells[2].split(", ") {
+            let (name, path) = link.strip_prefix('[').and_then(|link| link.split_once("](")).expect(row);
+            let text = read(&docs.join(path.trim_end_matches(')')));
+            let Some(item) = name.strip_prefix('`').map(|name| name.trim_end_matches('`')) else { continue };
+            // The example is in the comment above the item.
+            let item = item.rsplit("::").next().unwrap_or_default();
+            let starts = ["pub fn ", "pub struct ", "impl "].map(|start| format!("{start}{item}"));
+            let is_item = |line: &&str| starts.iter().any(|start| line.trim_start().starts_with(start));
+            let lines: Vec<&str> = text.lines().collect();
+            let has_example = lines.iter().enumerate().filter(|(_, line)| is_item(line)).any(|(place, _)| {
+                let comment = lines[..place].iter().rev().map(|line| line.trim_start());
+                comment
+                    .take_while(|line| line.starts_with("//") || line.starts_with("#["))
+                    .any(|line| line == "/// ```")
+            });
+            assert!(has_example, "{name} in {path} has no example");
+        }
+    }
+}
+
 /// The file with the list of everything public.
 const API: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/public-api.txt");
 /// Writes it anew if set.
@@ -299,7 +331,8 @@ fn api() -> String {
             let subject = line.rsplit(" for ").next().unwrap_or_default();
             let subject = subject.trim_start_matches("pub struct ").trim_start_matches("pub enum ");
             let subject = match subject.strip_prefix("impl") {
-                Some(rest) => rest.split("> ").last().unwrap_or_default().trim(),
+                Some(rest) if rest.starts_with('<') => rest.split_once("> ").unwrap_or_default().1,
+                Some(rest) => rest,
                 None => subject.trim_start_matches("pub fn "),
             };
             let subject = subject.split(|c: char| !c.is_alphanumeric() && c != '_').find(|word| !word.is_empty());

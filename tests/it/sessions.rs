@@ -1,15 +1,18 @@
 //! Sessions that stay between the commands of a client, against a real sshd.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pssh::{Class, Client, Proxy, Run, Settings, Via};
+use pssh::{Class, Client, ConfigFiles, Proxy, Run, Settings, Via};
 
 use crate::bin::Env;
 use crate::client::{class, text};
-use crate::sshd::{Setup, Sshd};
+use crate::embedded::{Behaviour, Config, Server, Step};
+use crate::sshd::{Fleet, Setup, Sshd};
 
 /// Longer than anything takes but a hang.
 const SOON: Option<Duration> = Some(Duration::from_secs(30));
@@ -30,7 +33,7 @@ impl Site {
     }
 
     fn settings(&self) -> Settings {
-        let mut settings = crate::sshd::Fleet::settings_of(&self.env);
+        let mut settings = Fleet::settings_of(&self.env);
         settings.identities = vec![self.env.ssh_dir().join("id_ed25519")];
         settings.retry.attempts = 1;
         settings
@@ -182,6 +185,99 @@ fn a_session_that_ends_during_a_command_is_lost_and_nothing_is_repeated() {
     assert_eq!((site.lines("out"), site.sshd.connections()), (1, 1));
     run(&client, "true");
     assert_eq!(site.sshd.connections(), 2);
+}
+
+/// A server with a script for each of these commands, which runs all others, and a client for it.
+fn scripted(scripts: &[(&str, &[Step])], change: impl FnOnce(&mut Settings)) -> (Env, Server, Client) {
+    let env = Env::new();
+    let config = Config { authorised: env.public_lines(), ..Config::default() };
+    let on = |config: Config, (command, steps): &(&str, &[Step])| config.on(command, Behaviour::Script(steps.to_vec()));
+    let server = Server::start(scripts.iter().fold(config, on));
+    env.trust(&server.known_hosts());
+    let mut settings = Fleet::settings_of(&env);
+    settings.identities = vec![env.ssh_dir().join("id_ed25519")];
+    settings.retry.attempts = 3;
+    change(&mut settings);
+    let client = Client::new([server.addr().to_string()], settings).expect("a host");
+    (env, server, client)
+}
+
+#[test]
+fn a_command_that_the_server_refuses_is_asked_for_once() {
+    let (_env, server, client) = scripted(&[("do refuse", &[Step::RejectExec])], |_| {});
+    run(&client, "true");
+    let refused = client.run_command("do refuse").expect("it starts");
+    refused.join(SOON).expect("it ends");
+    assert_eq!(class(&refused.hosts()[0]), Some(Class::Ssh));
+    assert_eq!((server.commands(), server.connections()), (vec!["true".to_owned(), "do refuse".to_owned()], 1));
+}
+
+#[test]
+fn a_kept_connection_that_has_fallen_silent_is_replaced() {
+    let end = [Step::Eof, Step::ExitStatus(0), Step::Close, Step::Freeze];
+    let second = Duration::from_secs(1);
+    let (_env, server, client) = scripted(&[("do freeze", &end)], |settings| settings.connect_timeout = Some(second));
+    run(&client, "do freeze");
+    let begun = Instant::now();
+    run(&client, "true");
+    assert!(begun.elapsed() >= second, "it had its time: {:?}", begun.elapsed());
+    assert_eq!((server.commands(), server.connections()), (vec!["do freeze".to_owned(), "true".to_owned()], 2));
+}
+
+#[test]
+fn files_are_read_again_once_a_login_is_needed() {
+    let site = Site::new(2, "");
+    let config = site.env.path("config");
+    let write = |text: &str| fs::write(&config, text).expect("a file");
+    write("");
+    let client = site.client_with(|settings| {
+        settings.config_files = ConfigFiles::of("", Some(config.as_os_str()));
+    });
+    run(&client, "true");
+    // Nothing is read while all hosts are connected.
+    write("Port none");
+    run(&client, "true");
+    assert_eq!(site.sshd.connections(), 2);
+    let timed = client.command("true").timeout(Duration::from_secs(20)).run();
+    let error = timed.err().expect("another time limit is prepared anew").to_string();
+    assert!(error.contains("config:1"), "{error}");
+    client.close();
+    let error = client.run_command("true").err().expect("a login is needed").to_string();
+    assert!(error.contains("config:1"), "{error}");
+    write("");
+    run(&client, "true");
+    assert_eq!(site.sshd.connections(), 4);
+}
+
+#[test]
+fn threads_stay_for_the_next_command() {
+    if !alone("sessions::threads_stay_for_the_next_command") {
+        return;
+    }
+    let site = Site::new(4, "");
+    let client = site.client();
+    let workers = || -> BTreeSet<PathBuf> {
+        let tasks = fs::read_dir("/proc/self/task").expect("a list").flatten().map(|task| task.path());
+        let is_worker =
+            |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "pssh-worker\n");
+        tasks.filter(is_worker).collect()
+    };
+    let mut seen = BTreeSet::new();
+    for _ in 0..10 {
+        run(&client, "true");
+        seen.extend(workers());
+    }
+    // A command that begins in the very moment when the one before ends may not get its threads.
+    assert!(seen.len() <= 12, "{} threads for 10 commands on 4 hosts", seen.len());
+    // Two commands at once do not wait for each other's.
+    let held = client.run_command("sleep 1").expect("it starts");
+    site.wait_for("sleep 1", 4);
+    let other = client.run_command("true").expect("it starts");
+    assert!(workers().len() >= 8, "{:?}", workers());
+    all_ok(&held);
+    all_ok(&other);
+    drop(client);
+    wait_until("the threads end", || workers().is_empty());
 }
 
 #[test]

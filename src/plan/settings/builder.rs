@@ -26,6 +26,32 @@ use crate::system::password_source::{Secret, Source};
 /// assert_eq!((settings.pool_size, settings.retry.attempts), (64, 2));
 /// # Ok::<(), pssh::Error>(())
 /// ```
+///
+/// The other parameters of the reference client's `ParallelSSHClient` are fields:
+///
+/// ```
+/// use std::time::Duration;
+/// use pssh::{AgentChoice, Client, HostKeyCheck, Settings, SshOption};
+///
+/// # let directory = std::env::temp_dir();
+/// let mut settings = Settings::for_library()?.password("secret").silence_timeout(Duration::from_secs(30));
+/// // forward_ssh_agent and use_pty, which the reference client has on by default.
+/// settings.forward_agent = true;
+/// settings.pty = true;
+/// // allow_agent=False; with agent=..., AgentChoice::Named(socket).
+/// settings.agent = AgentChoice::Nobody;
+/// // proxy_pkey and proxy_password: no host gets them but the jump host.
+/// settings = settings.jump_host("admin@bastion.example.org:2222")?;
+/// settings.proxy_identity = Some(directory.join("id_bastion"));
+/// settings.proxy_password_file = Some(directory.join("bastion-password"));
+/// // **paramiko_kwargs: any option of ssh_config(5).
+/// settings.ssh_options = vec![SshOption::from("ServerAliveInterval=15")];
+/// // The reference client accepts every host key, like HostKeyCheck::Off.
+/// settings = settings.host_key_check(HostKeyCheck::AcceptNew);
+/// let client = Client::new(["web[1-3]"], settings)?;
+/// assert_eq!(client.hosts().len(), 3);
+/// # Ok::<(), pssh::Error>(())
+/// ```
 impl Settings {
     /// Sets the login name of hosts whose entry has none; without it, ssh_config and then the user of the process decide.
     pub fn user(mut self, name: impl Into<String>) -> Settings {
