@@ -214,7 +214,7 @@ fn a_command_that_the_server_refuses_is_asked_for_once() {
 
 #[test]
 fn a_kept_connection_that_has_fallen_silent_is_replaced() {
-    let end = [Step::Eof, Step::ExitStatus(0), Step::Close, Step::Freeze];
+    let end = [Step::Eof, Step::ExitStatus(0), Step::Freeze];
     let second = Duration::from_secs(1);
     let (_env, server, client) = scripted(&[("do freeze", &end)], |settings| settings.connect_timeout = Some(second));
     run(&client, "do freeze");
