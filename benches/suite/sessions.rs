@@ -100,6 +100,10 @@ impl Measured {
         for (name, cost) in [("one command", self.one), ("ten commands", self.ten)] {
             let _ = writeln!(text, "| {name} | {:.3} s | {:.3} s |", cost.wall, cost.cpu);
         }
+        let further = (self.ten.cpu - self.one.cpu) / ((COMMANDS - 1) * self.hosts) as f64 * 1e6;
+        let first = self.one.cpu / self.hosts as f64 * 1e6;
+        let _ = writeln!(text, "| each further command, per host | | {further:.0} us |");
+        let _ = writeln!(text, "| the first command with its login, per host | | {first:.0} us |");
         let met = |ratio: f64| if ratio <= GOAL { "" } else { " (missed)" };
         let _ = writeln!(text, "| ratio; goal: at most {GOAL} | {wall:.2}{} | {cpu:.2}{} |", met(wall), met(cpu));
         text
