@@ -250,6 +250,10 @@ impl Remedy {
             Remedy::OutputIncomplete { command } => {
                 return format!("its output is incomplete; the command itself: {command}");
             }
+            Remedy::CopyAgain { leaves_files: true } => {
+                "--rerun lost copies again; an unfinished file of the first copy may be left: .NAME.pssh-*"
+            }
+            Remedy::CopyAgain { leaves_files: false } => "--rerun lost copies again",
             Remedy::FindOutEnd => "find out on the host how it ended; --rerun lost runs it again",
             Remedy::Report => "please report this, with the command line",
             Remedy::PasswordNeeded => "-A asks for a password, --password-file reads one",
