@@ -207,7 +207,9 @@ fn a_list_that_leaves_nothing_is_refused_before_anything_connects() {
     let sha1 = "KexAlgorithms=diffie-hellman-group1-sha1";
     if !Kind::KeyExchange.supported().contains(&"diffie-hellman-group1-sha1") {
         let run = env.pssh().hosts(sshd.hosts()).args(["-O", sha1, "true"]).run();
-        run.exits(2).stderr_has("this build has no SHA-1 key exchanges").stderr_has("hint: \"Old servers\" in docs/guide.md");
+        run.exits(2)
+            .stderr_has("this build has no SHA-1 key exchanges")
+            .stderr_has("hint: \"Old servers\" in docs/guide.md");
     }
     assert_eq!(sshd.connections(), 0);
 }

@@ -15,7 +15,7 @@ use regex_lite::Regex;
 
 use super::markdown::Block;
 use crate::bin::{Env, path_of};
-use crate::embedded::{Config, Server, refused_address};
+use crate::embedded::{Config, Prompt, Server, refused_address};
 use crate::sshd::sftp_server;
 
 /// Directories of the documents that are below the working directory here, on hosts and locally.
@@ -26,6 +26,10 @@ const HOME: &str = "/home/me";
 const OWN: &str = ".lab";
 /// The host that is down.
 const DOWN: &str = "web4";
+
+/// A jump host that also wants a one-time code.
+const GATE: &str = "gate";
+pub(super) const CODE: &str = "123456";
 
 /// Files on every host: name, text. Those that begin with `#!` can be run.
 const ON_HOSTS: [(&str, &str); 10] = [
@@ -148,7 +152,11 @@ impl Lab {
             write(&home.join(file), text);
         }
         let path = format!("{}:/usr/bin:/bin", self.path("remote").display());
+        let code = Prompt { text: "Verification code: ".into(), echo: false, answer: CODE.into() };
+        let wants_code = name == GATE;
         Server::start(Config {
+            keyboard_interactive: if wants_code { vec![vec![code]] } else { Vec::new() },
+            second_factor: wants_code,
             authorised: self.env.public_lines(),
             env: [("LAB_NAME", name), ("LAB_USER", "me"), ("PATH", &path)]
                 .map(|(name, value)| (name.into(), value.into()))
@@ -210,7 +218,7 @@ fn names() -> Vec<String> {
     let web = (1..=20).map(|number| format!("web{number:02}"));
     let single = (1..=9).map(|number| format!("web{number}")).filter(|name| name != DOWN);
     let few = ["db", "app", "node"].into_iter().flat_map(|kind| (1..=3).map(move |number| format!("{kind}{number}")));
-    web.chain(single).chain(few).chain(["cache", "bastion"].map(str::to_owned)).collect()
+    web.chain(single).chain(few).chain(["cache", "bastion", GATE].map(str::to_owned)).collect()
 }
 
 fn write(path: &Path, text: &str) {

@@ -1,5 +1,7 @@
 //! Local programs that documents call and that cannot be run here: what they print, or what they do with pssh.
 
+use super::lab::CODE;
+
 /// The text of a stand-in for `program`.
 pub(crate) fn of(program: &str) -> String {
     let code = match program {
@@ -10,7 +12,7 @@ pub(crate) fn of(program: &str) -> String {
              export SLURM_ARRAY_TASK_COUNT=$((last - first + 1))\n\
              for SLURM_ARRAY_TASK_ID in $(seq \"$first\" \"$last\"); do export SLURM_ARRAY_TASK_ID; sh -c \"$wrapped\" || exit; done"
         }
-        "op" => "case $* in *otp*) echo 123456;; *) echo 'correct horse';; esac",
+        "op" => return format!("#!/bin/sh\ncase $* in *--otp) echo {CODE};; *) echo 'correct horse';; esac\n"),
         "terraform" => "echo '{\"web_hosts\": {\"value\": [\"web1\", \"web2\"]}}'",
         "kubectl" => "printf '%s\\n' node1 node2 node3",
         "scontrol" => "printf '%s\\n' node1 node2 node3",
