@@ -19,16 +19,26 @@ use lab::Lab;
 use markdown::{Block, anchors, blocks, indented_blocks, links};
 
 /// The documents whose commands are run.
-const RUN: [&str; 6] =
-    ["README.md", "docs/guide.md", "docs/copying.md", "docs/migrating.md", "docs/recipes.md", "docs/cheatsheet.md"];
+const RUN: [&str; 10] = [
+    "README.md",
+    "docs/guide.md",
+    "docs/copying.md",
+    "docs/migrating.md",
+    "docs/recipes.md",
+    "docs/cheatsheet.md",
+    "docs/config.md",
+    "docs/journal.md",
+    "docs/rolling.md",
+    "docs/scale.md",
+];
 /// Languages of blocks that hold no commands.
 const NOT_RUN: [&str; 10] = ["text", "toml", "yaml", "json", "csv", "rust", "ssh-config", "crontab", "python", "ini"];
 /// What a block may say about itself.
 const ATTRIBUTES: [&str; 4] = ["status", "file", "needs", "with"];
 /// At most so many blocks of all documents are only checked with `--dry-run`.
-const MOST_NEEDS: usize = 6;
+const MOST_NEEDS: usize = 7;
 /// At most so many blocks run with a stand-in for a program of somebody else's.
-const MOST_WITH: usize = 9;
+const MOST_WITH: usize = 11;
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -99,6 +109,18 @@ fn the_recipes_do_what_they_say() {
 #[test]
 fn the_commands_of_the_cheat_sheet_can_be_run() {
     runs("docs/cheatsheet.md");
+}
+
+#[test]
+fn the_commands_about_the_configuration_file_do_what_they_say() {
+    runs("docs/config.md");
+}
+
+#[test]
+fn the_commands_about_journals_rolling_runs_and_fleets_do_what_they_say() {
+    for path in ["docs/journal.md", "docs/rolling.md", "docs/scale.md"] {
+        runs(path);
+    }
 }
 
 #[test]
@@ -306,6 +328,7 @@ fn a_block_that_lies_is_found() {
         ("```console\n$ pssh -q -H web1 hostname\n$ echo $?\n5\n```", "- 5"),
         ("```sh\npssh -q -H web1 false\ntrue\n```", "exit status 5, not 0"),
         ("```sh needs=cargo\ncargo build\npssh --no-such-option -H web1 hostname\n```", "exit status 2, not 0"),
+        ("```toml\n[defaults]\nnum_retries = 3\n```", "exit status 2, not 0"),
         ("```sh\nno-such-program\n```", "exit status 127, not 0"),
         ("```crontab\n0 3 * * *  pssh --no-such-option -H web1 ./backup\n```", "exit status 2, not 0"),
         ("```yaml\nscript:\n  - pssh --no-such-option -H web1 ./backup\n```", "exit status 2, not 0"),

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use regex_lite::Regex;
 
 /// What differs from run to run, and what it counts as.
-const PLACEHOLDERS: [(&str, &str); 12] = [
+const PLACEHOLDERS: [(&str, &str); 13] = [
     (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
     // Addresses of hosts, which are all here.
     (r"\b\d+\.\d+\.\d+\.\d+ port \d+\b", "ADDRESS port PORT"),
@@ -20,6 +20,7 @@ const PLACEHOLDERS: [(&str, &str); 12] = [
     // Durations, rates and sizes.
     (r"\b\d+(\.\d+)? (ms|s|min)\b", "N s"),
     (r"\b\d+(\.\d+)? [kMG]?B/s", "N B/s"),
+    (r"\b\d+\.\d+ [kMG]B\b", "N B"),
     (r"\b\d+\.\d+ +\d+\.\d+ +\d+\.\d+ +\d+\.\d+", "N N N N"),
     // What GitHub Actions waits for until it obeys commands again.
     (r"\b[0-9a-f]{32}\b", "TOKEN"),

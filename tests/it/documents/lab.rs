@@ -19,7 +19,7 @@ use crate::embedded::{Config, Prompt, Server, refused_address};
 use crate::sshd::sftp_server;
 
 /// Directories of the documents that are below the working directory here, on hosts and locally.
-const ROOTS: &str = r#"(^|[\s'"=<>:(,])/(etc|srv|var|opt)\b"#;
+const ROOTS: &str = r#"(^|[\s'"=<>:(,])/(etc|srv|var|opt|run)\b"#;
 /// What the home directory is called in the documents.
 const HOME: &str = "/home/me";
 /// The directory for the lab's own files, below the home directory.
@@ -32,7 +32,7 @@ const GATE: &str = "gate";
 pub(super) const CODE: &str = "123456";
 
 /// Files on every host: name, text. Those that begin with `#!` can be run.
-const ON_HOSTS: [(&str, &str); 10] = [
+const ON_HOSTS: [(&str, &str); 11] = [
     (
         "health",
         "#!/bin/sh\ncase $LAB_NAME in\nweb2) echo 'nginx: active'; echo 'requests/s: 397';;\n\
@@ -48,6 +48,7 @@ const ON_HOSTS: [(&str, &str); 10] = [
     ("etc/nginx/mime.types", "text/html html;\n"),
     ("var/log/app.log", "started\n"),
     ("srv/app/VERSION", "2.4.1\n"),
+    ("run/lock", ""),
 ];
 /// Files of single hosts that are other ones there.
 const DIFFERENT: [(&str, &str, &str); 2] = [
@@ -60,7 +61,10 @@ const REMOTE: [(&str, &str); 13] = [
     ("uname", "case $LAB_NAME in db2) echo 6.1.0-25-amd64;; *) echo 6.1.0-28-amd64;; esac"),
     ("uptime", "echo ' 10:02:11 up 12 days,  3:04,  1 user,  load average: 0.08, 0.03, 0.01'"),
     ("df", "printf 'Filesystem Size Used Avail Use%% Mounted on\\n/dev/vda1 40G 17G 21G 46%% /\\n'"),
-    ("systemctl", "case $1 in is-active) echo active;; esac"),
+    (
+        "systemctl",
+        "case $*,$LAB_NAME in is-active*) echo active;; reboot*) rm -f run/rebooting;; 'restart app,web01') exit 1;; esac",
+    ),
     ("apt-get", ":"),
     ("curl", "echo ok"),
     ("pkill", ":"),

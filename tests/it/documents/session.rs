@@ -59,6 +59,12 @@ pub(crate) fn problem(block: &Block, lab: &Lab) -> Option<Problem> {
     match block.language.as_str() {
         "console" => session(block, lab),
         "sh" => script(block, &block.text, lab).map(|text| Problem { text, corrected: None }),
+        // A configuration file, with which the programs have to start.
+        "toml" => {
+            lab.write("alone/pssh/config.toml", &block.text);
+            let commands = "XDG_CONFIG_HOME=~/alone pssh -H web1 true";
+            script(block, commands, lab).map(|text| Problem { text, corrected: None })
+        }
         _ => {
             let commands = block.commands().join("\n");
             (!commands.is_empty())

@@ -13,6 +13,10 @@ pub(crate) fn of(program: &str) -> String {
              for SLURM_ARRAY_TASK_ID in $(seq \"$first\" \"$last\"); do export SLURM_ARRAY_TASK_ID; sh -c \"$wrapped\" || exit; done"
         }
         "op" => return format!("#!/bin/sh\ncase $* in *--otp) echo {CODE};; *) echo 'correct horse';; esac\n"),
+        "ec2-hosts" => {
+            "case $1 in --groups) echo web; echo canary;; web) echo 'web[01-03]';; canary) echo web01;;\n\
+             lab) printf '%s\\n' web1 'web2 proxy-command=\"nc %h 22\"';; *) exit 1;; esac"
+        }
         "terraform" => "echo '{\"web_hosts\": {\"value\": [\"web1\", \"web2\"]}}'",
         "kubectl" => "printf '%s\\n' node1 node2 node3",
         "scontrol" => "printf '%s\\n' node1 node2 node3",
