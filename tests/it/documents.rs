@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 mod compare;
 mod lab;
-mod markdown;
+pub(crate) mod markdown;
 mod session;
 mod stand_ins;
 
