@@ -16,6 +16,9 @@ mod session;
 mod stand_ins;
 
 use lab::Lab;
+use pssh::internal::Program;
+
+use crate::bin::Env;
 use markdown::{Block, anchors, blocks, indented_blocks, links};
 
 /// The documents whose commands are run.
@@ -162,6 +165,34 @@ const AWAITED: [&str; 2] = ["docs/library.md", "packaging/README.md"];
 fn is_command(line: &str) -> bool {
     let line = line.trim_start().trim_start_matches("$ ");
     ["pssh ", "pscp ", "pslurp ", "prsync ", "pnuke "].iter().any(|program| line.starts_with(program))
+}
+
+#[test]
+fn every_option_is_in_the_guide_or_the_page_about_copying() {
+    let pages = read("docs/guide.md") + &read("docs/copying.md");
+    let option = regex_lite::Regex::new(r"(?:(-\w), )?(--[a-z][a-z-]+)").expect("a pattern");
+    let env = Env::new();
+    let (mut missing, mut count) = (BTreeSet::new(), 0);
+    for program in Program::ALL {
+        let help = env.bare(program).arg("--help").run().stdout_text();
+        // The left column, or a line of nothing but options.
+        let columns = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        let columns = columns.filter_map(|line| line.split("  ").next());
+        for found in columns.flat_map(|column| option.captures_iter(column)) {
+            count += 1;
+            // Not followed by more of a name.
+            let is_told = |name: &str| {
+                pages.split(name).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
+            };
+            let names = [found.get(1), found.get(2)];
+            let is_told = names.into_iter().flatten().any(|name| is_told(name.as_str()));
+            if !is_told && !["--help", "--version"].contains(&&found[2]) {
+                missing.insert(found[2].to_owned());
+            }
+        }
+    }
+    assert!(count > 200, "{count} options");
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
