@@ -459,7 +459,7 @@ mod tests {
             (Remedy::LackingAlgorithm { reason: "no x", is_sha1: false }, "no x"),
             (
                 Remedy::LackingAlgorithm { reason: "no x", is_sha1: true },
-                "no x: \"Old servers\" in README says how to build pssh with SHA-1",
+                "no x: \"Old servers\" in docs/guide.md says how to build pssh with SHA-1",
             ),
             (
                 Remedy::LeftThere { names: "a, b".to_owned(), is_in_place: true },
