@@ -112,7 +112,7 @@ complete -c prsync -n __prsync_at_options -l ci-summary -d 'Append a Markdown su
 complete -c prsync -n __prsync_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
 complete -c prsync -n __prsync_at_options -l journal -d 'Record in FILE what is sent and how hosts end' -r -F
 complete -c prsync -n __prsync_at_options -l journal-output -d 'Record what hosts print, too'
-complete -c prsync -n __prsync_at_options -l rerun -d 'Run hosts that ended so: unreached, failed, lost' -x
+complete -c prsync -n __prsync_at_options -l rerun -d 'Run again the hosts with these outcomes' -x
 complete -c prsync -n __prsync_at_options -l replay -d 'Show the runs in journals' -r -F
 complete -c prsync -n __prsync_at_options -l resume -d 'Continue the run in the journal'
 complete -c prsync -n __prsync_at_options -s v -l verbose -d 'Print what is done for each host'

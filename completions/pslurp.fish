@@ -112,7 +112,7 @@ complete -c pslurp -n __pslurp_at_options -l ci-summary -d 'Append a Markdown su
 complete -c pslurp -n __pslurp_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
 complete -c pslurp -n __pslurp_at_options -l journal -d 'Record in FILE what is sent and how hosts end' -r -F
 complete -c pslurp -n __pslurp_at_options -l journal-output -d 'Record what hosts print, too'
-complete -c pslurp -n __pslurp_at_options -l rerun -d 'Run hosts that ended so: unreached, failed, lost' -x
+complete -c pslurp -n __pslurp_at_options -l rerun -d 'Run again the hosts with these outcomes' -x
 complete -c pslurp -n __pslurp_at_options -l replay -d 'Show the runs in journals' -r -F
 complete -c pslurp -n __pslurp_at_options -s v -l verbose -d 'Print what is done for each host'
 complete -c pslurp -n __pslurp_at_options -l explain -d 'Print the settings of each host and their origins'

@@ -1,10 +1,10 @@
-//! The pictures of the README, each from a real run: pssh on a terminal, and throw-away SSH hosts as those of the demo.
+//! The pictures of the README and the guide, each from a real run, for dark and for light pages: pssh on a terminal, and throw-away SSH hosts as those of the demo.
 //!
 //! ```text
 //! cargo run --release --example screenshots
 //! ```
 //!
-//! It writes `docs/*.svg`. The order of lines of different hosts may be another each time; nothing else is. What the user's own
+//! It writes `docs/pictures/NAME-dark.svg` and `NAME-light.svg`. The order of lines of different hosts may be another each time; nothing else is. What the user's own
 //! files and variables say does not count.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to the user")]
 
@@ -30,8 +30,8 @@ const DOWN: (usize, &str) = (3, "web4");
 
 /// A picture to be taken.
 struct Scene {
-    /// The name of its file.
-    file: &'static str,
+    /// The beginning of the names of its files.
+    name: &'static str,
     title: &'static str,
     /// The command line: what is shown, and what is run. Its words are parted by blanks, also where they are in quotes.
     line: &'static str,
@@ -43,14 +43,14 @@ struct Scene {
 
 const HEALTH: [Scene; 2] = [
     Scene {
-        file: "lines.svg",
+        name: "lines",
         title: "pssh shows the lines of all hosts as they come, and one outcome for every host",
         line: "pssh -h hosts.txt ./health",
         moment: None,
         status: 4,
     },
     Scene {
-        file: "inline.svg",
+        name: "inline",
         title: "pssh -i shows the output of each host in one piece, below pssh's own line for it",
         line: "pssh -h hosts.txt -i ./health",
         moment: None,
@@ -60,7 +60,7 @@ const HEALTH: [Scene; 2] = [
 
 /// Three nodes take long, the second and the third of which have to wait for their turn first.
 const PROGRESS: Scene = Scene {
-    file: "progress.svg",
+    name: "progress",
     title: "The status line of pssh while a run goes on: how many hosts are done, which are slow",
     line: "pssh -w 'node[01-12]' -p 6 ./upgrade",
     moment: Some("9/12 3 running, 1 failed, 0:04, slowest node03 (4 s), node08 (3 s)"),
@@ -68,7 +68,7 @@ const PROGRESS: Scene = Scene {
 };
 
 const GATHER: Scene = Scene {
-    file: "gather.svg",
+    name: "gather",
     title: "pssh --format gather --diff shows hosts with the same output together, and how the others differ",
     line: "pssh -w 'web[01-12]' --format gather --diff cat nginx.conf",
     moment: None,
@@ -77,7 +77,7 @@ const GATHER: Scene = Scene {
 
 /// A film: one host is down, which is tried again, another fails, and the end names both.
 const DEPLOY: Scene = Scene {
-    file: "run.svg",
+    name: "run",
     title: "A run of pssh on twelve hosts: one is down and is tried again, one fails, and the end names both",
     line: "pssh -w 'web[01-12]' -p 6 --num-retries 3 --retry-delay 2 ./deploy",
     moment: None,
@@ -118,7 +118,7 @@ fn run() -> Result<()> {
     }
     let pssh = build_pssh()?;
     let take = |scene: &Scene, fleet: &Fleet| {
-        take(scene, fleet, &pssh, &stop).with_context(|| format!("{}: {}", scene.file, scene.line))
+        take(scene, fleet, &pssh, &stop).with_context(|| format!("{}: {}", scene.name, scene.line))
     };
 
     let fleet = Fleet::start("health", HOSTS.map(|(name, lines)| (name, script(lines))))?;
@@ -206,12 +206,15 @@ fn take(scene: &Scene, fleet: &Fleet, pssh: &Path, stop: &AtomicBool) -> Result<
     if home.to_str().is_none_or(|home| text.contains(home)) {
         bail!("a path of this machine is on the screen:\n{text}");
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(scene.file);
-    let picture = match scene.file == DEPLOY.file {
-        true => svg::film(&shown.frames, REST, scene.title),
-        false => svg::picture(&shown.screen, scene.title),
-    };
-    fs::write(&path, picture).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("docs/{}: {}", scene.file, scene.line);
+    for theme in [svg::DARK, svg::LIGHT] {
+        let name = format!("docs/pictures/{}-{}.svg", scene.name, theme.name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+        let picture = match scene.name == DEPLOY.name {
+            true => svg::film(&shown.frames, REST, &theme, scene.title),
+            false => svg::picture(&shown.screen, &theme, scene.title),
+        };
+        fs::write(&path, picture).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("{name}: {}", scene.line);
+    }
     Ok(())
 }

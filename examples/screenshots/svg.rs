@@ -18,15 +18,39 @@ const MARGIN: f64 = 16.0;
 
 /// What is found first of these is used.
 const FONTS: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace";
-const BACKGROUND: &str = "#0d1117";
-const BORDER: &str = "#30363d";
-const FOREGROUND: &str = "#c9d1d9";
 
-/// The sixteen colours that every terminal has: as bright on the background as text has to be.
-const PALETTE: [&str; 16] = [
-    "#6e7681", "#ff7b72", "#56d364", "#e3b341", "#79b8ff", "#d2a8ff", "#56d4dd", "#c9d1d9", //
-    "#8b949e", "#ffa198", "#7ee787", "#f2cc60", "#a5d6ff", "#e2c5ff", "#86e4ea", "#f0f6fc",
-];
+/// The colours of a terminal.
+pub(crate) struct Theme {
+    /// The end of the names of its pictures.
+    pub(crate) name: &'static str,
+    background: &'static str,
+    border: &'static str,
+    foreground: &'static str,
+    /// The sixteen that every terminal has: as far from the background as text has to be.
+    palette: [&'static str; 16],
+}
+
+pub(crate) const DARK: Theme = Theme {
+    name: "dark",
+    background: "#0d1117",
+    border: "#30363d",
+    foreground: "#c9d1d9",
+    palette: [
+        "#6e7681", "#ff7b72", "#56d364", "#e3b341", "#79b8ff", "#d2a8ff", "#56d4dd", "#c9d1d9", //
+        "#8b949e", "#ffa198", "#7ee787", "#f2cc60", "#a5d6ff", "#e2c5ff", "#86e4ea", "#f0f6fc",
+    ],
+};
+
+pub(crate) const LIGHT: Theme = Theme {
+    name: "light",
+    background: "#ffffff",
+    border: "#d0d7de",
+    foreground: "#24292f",
+    palette: [
+        "#24292f", "#cf222e", "#116329", "#7d4e00", "#0969da", "#8250df", "#1b7c83", "#57606a", //
+        "#57606a", "#a40e26", "#1a7f37", "#633c01", "#0550ae", "#6639ba", "#0e6a70", "#24292f",
+    ],
+};
 
 /// How a piece of text looks.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,11 +64,11 @@ struct Look {
 }
 
 impl Look {
-    fn of(cell: &Cell) -> Look {
-        let (mut fill, mut behind) = (colour(cell.fgcolor()), colour(cell.bgcolor()));
+    fn of(cell: &Cell, theme: &Theme) -> Look {
+        let (mut fill, mut behind) = (colour(cell.fgcolor(), theme), colour(cell.bgcolor(), theme));
         if cell.inverse() {
-            let ink = behind.unwrap_or_else(|| BACKGROUND.to_owned());
-            behind = Some(fill.unwrap_or_else(|| FOREGROUND.to_owned()));
+            let ink = behind.unwrap_or_else(|| theme.background.to_owned());
+            behind = Some(fill.unwrap_or_else(|| theme.foreground.to_owned()));
             fill = Some(ink);
         }
         let (bold, dim, italic) = (cell.bold(), cell.dim(), cell.italic());
@@ -85,9 +109,9 @@ struct Run {
 }
 
 /// The picture of all rows down to the last one with text.
-pub(crate) fn picture(screen: &Screen, title: &str) -> String {
-    let lines = rows(screen);
-    let mut svg = beginning(screen, lines.len(), title);
+pub(crate) fn picture(screen: &Screen, theme: &Theme, title: &str) -> String {
+    let lines = rows(screen, theme);
+    let mut svg = beginning(screen, lines.len(), theme, title);
     for (number, line) in lines.iter().enumerate() {
         draw(number, line, &mut svg);
     }
@@ -96,12 +120,12 @@ pub(crate) fn picture(screen: &Screen, title: &str) -> String {
 
 /// A film of screens, each of which is shown from its time on, and the last one for `rest` before it begins again. Where nothing moves,
 /// the last one is seen.
-pub(crate) fn film(frames: &[(Duration, Screen)], rest: Duration, title: &str) -> String {
+pub(crate) fn film(frames: &[(Duration, Screen)], rest: Duration, theme: &Theme, title: &str) -> String {
     let Some((end, last)) = frames.last() else { return String::new() };
-    let all: Vec<Vec<Vec<Run>>> = frames.iter().map(|(_, screen)| rows(screen)).collect();
+    let all: Vec<Vec<Vec<Run>>> = frames.iter().map(|(_, screen)| rows(screen, theme)).collect();
     let count = all.iter().map(Vec::len).max().unwrap_or_default();
     let whole = (*end + rest).as_secs_f64();
-    let mut svg = beginning(last, count, title);
+    let mut svg = beginning(last, count, theme, title);
     for row in 0..count {
         let line = |frame: usize| all[frame].get(row).map_or(&[][..], Vec::as_slice);
         let mut begin = 0;
@@ -137,9 +161,9 @@ fn interval([begin, end]: [f64; 2], whole: f64, svg: &mut String) {
 }
 
 /// The rows down to the last one with text.
-fn rows(screen: &Screen) -> Vec<Vec<Run>> {
+fn rows(screen: &Screen, theme: &Theme) -> Vec<Vec<Run>> {
     let (rows, columns) = screen.size();
-    let mut lines: Vec<Vec<Run>> = (0..rows.get()).map(|row| runs(screen, row, columns.get())).collect();
+    let mut lines: Vec<Vec<Run>> = (0..rows.get()).map(|row| runs(screen, row, columns.get(), theme)).collect();
     while lines.last().is_some_and(Vec::is_empty) {
         lines.pop();
     }
@@ -147,7 +171,8 @@ fn rows(screen: &Screen) -> Vec<Vec<Run>> {
 }
 
 /// The frame of a picture of so many rows.
-fn beginning(screen: &Screen, rows: usize, title: &str) -> String {
+fn beginning(screen: &Screen, rows: usize, theme: &Theme, title: &str) -> String {
+    let Theme { background, border, foreground, .. } = theme;
     let (_, columns) = screen.size();
     let (width, height) = (along(columns.get()) + MARGIN, 2.0 * MARGIN + LINE * rows as f64);
     let title = escaped(title);
@@ -155,8 +180,8 @@ fn beginning(screen: &Screen, rows: usize, title: &str) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          role=\"img\" aria-labelledby=\"title\">\n\
          <title id=\"title\">{title}</title>\n\
-         <rect x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"8\" fill=\"{BACKGROUND}\" stroke=\"{BORDER}\"/>\n\
-         <g font-family=\"{FONTS}\" font-size=\"{FONT_SIZE}\" fill=\"{FOREGROUND}\" xml:space=\"preserve\">\n",
+         <rect x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"8\" fill=\"{background}\" stroke=\"{border}\"/>\n\
+         <g font-family=\"{FONTS}\" font-size=\"{FONT_SIZE}\" fill=\"{foreground}\" xml:space=\"preserve\">\n",
         width - 1.0,
         height - 1.0,
     )
@@ -181,12 +206,12 @@ fn draw(number: usize, line: &[Run], svg: &mut String) {
 }
 
 /// The text of a row; a gap of two blanks or more parts it, and what only blanks follow ends it.
-fn runs(screen: &Screen, row: u16, columns: u16) -> Vec<Run> {
+fn runs(screen: &Screen, row: u16, columns: u16, theme: &Theme) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut blanks = 0;
     let cells = (0..columns).filter_map(|column| Some((column, screen.cell(row, column)?)));
     for (column, cell) in cells.filter(|(_, cell)| !cell.is_wide_continuation()) {
-        let look = Look::of(cell);
+        let look = Look::of(cell, theme);
         if cell.contents().trim().is_empty() && !look.shows_blanks() {
             blanks += 1;
             continue;
@@ -217,11 +242,11 @@ fn round(length: f64) -> f64 {
 }
 
 /// The colour in the notation of SVG; none for the terminal's own. The cube and the greys of 256 are those of xterm.
-fn colour(colour: Color) -> Option<String> {
+fn colour(colour: Color, theme: &Theme) -> Option<String> {
     let part = |level: u8| if level == 0 { 0 } else { 55 + 40 * level };
     let (red, green, blue) = match colour {
         Color::Default => return None,
-        Color::Idx(index @ 0..16) => return Some(PALETTE[usize::from(index)].to_owned()),
+        Color::Idx(index @ 0..16) => return Some(theme.palette[usize::from(index)].to_owned()),
         Color::Idx(index @ 16..232) => {
             let place = index - 16;
             (part(place / 36), part(place / 6 % 6), part(place % 6))
@@ -248,7 +273,7 @@ mod tests {
         let size = |count| NonZero::new(count).expect("a size");
         let mut terminal = vt100::Parser::new(size(5), size(20), 0);
         terminal.process(bytes);
-        let svg = picture(terminal.screen(), "a <title>");
+        let svg = picture(terminal.screen(), &DARK, "a <title>");
         assert!(
             svg.contains("<title id=\"title\">a &lt;title&gt;</title>") && svg.ends_with("</g>\n</svg>\n"),
             "{svg}"
@@ -285,7 +310,7 @@ mod tests {
             terminal.process(bytes);
             frames.push((Duration::from_secs(seconds), terminal.screen().clone()));
         }
-        let svg = film(&frames, Duration::from_secs(2), "title");
+        let svg = film(&frames, Duration::from_secs(2), &DARK, "title");
         let groups: Vec<&str> = svg.lines().filter(|line| line.starts_with("<g") && !line.contains("font")).collect();
         let animated = |still: &str, values: &str, times: &str| {
             format!(
@@ -297,6 +322,25 @@ mod tests {
             [animated("none", "none;inline;none", "0;0.2500;0.7500"), animated("inline", "none;inline", "0;0.7500")];
         assert_eq!(groups, ["<g>", &seen, &last]);
         assert_eq!(svg.matches("<text").count(), 3);
+    }
+
+    /// The relative luminance of a colour (WCAG 2).
+    fn luminance(colour: &str) -> f64 {
+        let part = |at: usize| f64::from(u8::from_str_radix(&colour[at..at + 2], 16).expect("two digits")) / 255.0;
+        let linear = |part: f64| if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) };
+        0.2126 * linear(part(1)) + 0.7152 * linear(part(3)) + 0.0722 * linear(part(5))
+    }
+
+    #[test]
+    fn every_colour_can_be_read_on_both_backgrounds() {
+        for theme in [DARK, LIGHT] {
+            let behind = luminance(theme.background);
+            for colour in theme.palette.into_iter().chain([theme.foreground]) {
+                let (bright, dark) = (luminance(colour).max(behind), luminance(colour).min(behind));
+                let contrast = (bright + 0.05) / (dark + 0.05);
+                assert!(contrast >= 4.0, "{colour} on {}: {contrast:.1}", theme.background);
+            }
+        }
     }
 
     #[test]
@@ -315,7 +359,8 @@ mod tests {
                 text("58", "30", "8.4", " fill=\"#0102ff\" opacity=\"0.6\">d"),
             ]
         );
-        assert_eq!(colour(Color::Idx(255)).as_deref(), Some("#eeeeee"));
+        assert_eq!(colour(Color::Idx(255), &LIGHT).as_deref(), Some("#eeeeee"));
+        assert_eq!(colour(Color::Idx(1), &LIGHT).as_deref(), Some("#cf222e"));
         assert_eq!(texts("\u{6f22}x".as_bytes()), [text("16", "30", "25.2", ">\u{6f22}x")]);
     }
 }

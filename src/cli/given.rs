@@ -23,10 +23,15 @@ pub struct Given {
     pub value: String,
     /// Where the value comes from.
     pub origin: String,
+    /// Whether it changes what is run, and not only how hosts are reached.
+    pub is_about_work: bool,
 }
 
 /// The headings of options that change what happens to a host. Options below other headings select hosts or output.
 const HEADINGS: [&str; 7] = ["Running", "Rolling runs", "Command", "Connection", "Passwords", "Jump hosts", "Copying"];
+
+/// Those of options that change what is run.
+const OF_WORK: [&str; 3] = ["Rolling runs", "Command", "Copying"];
 
 /// Options that appear as a keyword of ssh_config(5).
 const KEYWORDS: [&str; 18] = [
@@ -74,16 +79,15 @@ pub fn of_command_line(command: &clap::Command, matches: &ArgMatches) -> Vec<Giv
     for arg in command.get_arguments() {
         let (id, Some(name)) = (arg.get_id().as_str(), arg.get_long()) else { continue };
         let is_given = matches.value_source(id) == Some(ValueSource::CommandLine);
-        if !is_given || !arg.get_help_heading().is_some_and(|heading| HEADINGS.contains(&heading)) {
-            continue;
-        }
+        let heading = arg.get_help_heading().filter(|heading| is_given && HEADINGS.contains(heading));
+        let Some(is_about_work) = heading.map(|heading| OF_WORK.contains(&heading)) else { continue };
         let takes_value = arg.get_action().takes_values();
         let values: Vec<String> = (matches.get_raw(id).into_iter().flatten())
             .map(|value| value.to_string_lossy().into_owned())
             .map(|value| if name == "host-arg" { without_value(&value) } else { value })
             .collect();
         let value = if takes_value { values.join(" ") } else { "yes".to_owned() };
-        given.push(Given { name: name.to_owned(), value, origin: format!("--{name}") });
+        given.push(Given { name: name.to_owned(), value, origin: format!("--{name}"), is_about_work });
     }
     given
 }
@@ -106,7 +110,7 @@ pub fn lines(opts: &Opts, settings: &Settings, configured: &Configured, environm
     let time = |limit: Option<Duration>| limit.map_or_else(|| "none".to_owned(), |time| seconds(&time));
     let mut lines = Vec::new();
     let mut say = |name: &str, value: String, origin: String| {
-        lines.push(Given { name: name.to_owned(), value, origin });
+        lines.push(Given { name: name.to_owned(), value, origin, is_about_work: false });
     };
     say("par", settings.pool_size.to_string(), origin("par", "PSSH_PAR"));
     say("timeout", time(settings.command_timeout), origin("timeout", "PSSH_TIMEOUT"));

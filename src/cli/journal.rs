@@ -1,7 +1,7 @@
 //! `--journal` and the run that it continues: what the run is about, and which of its hosts have ended already.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::anyhow;
@@ -12,12 +12,13 @@ use super::start::{Fatal, failure, refusal, usage};
 use crate::events::event::Event;
 use crate::hosts::{HostSpec, ResolvedShard};
 use crate::journal::file::{JournalError, JournalFile};
-use crate::journal::fingerprint::{Fingerprint, Hash};
-use crate::journal::history::{History, HistoryError, Standing};
+use crate::journal::fingerprint::{Difference, Fingerprint, Hash};
+use crate::journal::history::{History, HistoryError, Standing, Torn};
 use crate::journal::recall::recall;
 use crate::journal::record::{Host, Run};
 use crate::journal::rerun::Choice;
 use crate::journal::writer::Writer;
+use crate::output::Format;
 use crate::plan::job::{Commands, CommandsError, Job};
 use crate::plan::program::Program;
 use crate::plan::settings::Settings;
@@ -47,6 +48,8 @@ pub struct Journal {
     of: Fingerprint,
     user: String,
     has_output: bool,
+    /// The last line, if it is not complete.
+    torn: Option<Torn>,
     /// Whether it continues a run.
     continues: bool,
     /// The index of each job's host in the whole list.
@@ -108,13 +111,29 @@ fn fingerprint(opts: &Opts, settings: &Settings, hosts: Listed<'_>, work: &Work)
     })
 }
 
+fn is_there(directory: &Path) -> bool {
+    directory.as_os_str().is_empty() || directory.exists()
+}
+
+/// Whether the directory does not let this user make or write files, or nobody.
+fn is_refused(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem)
+}
+
 /// Makes the error about a journal that `option` names, with what helps.
 pub fn refused(option: &str, error: JournalError) -> Fatal {
     let hint = match &error {
         JournalError::Taken { .. } => "; wait for it, or name another file",
         JournalError::Special { .. } => "; name a file on a disk",
         JournalError::History(HistoryError::Other(_)) => "; name another file: a run is only added to a journal",
-        JournalError::System { .. } => "; name a file in a directory that can be written",
+        JournalError::System { path, .. } if path.parent().is_some_and(|parent| !is_there(parent)) => {
+            "; the directory has to be there"
+        }
+        JournalError::System { error, .. } if is_refused(error) => {
+            "; name a file in a directory that can be read and written"
+        }
+        JournalError::System { .. } => "",
         JournalError::Untrusted { .. } | JournalError::History(HistoryError::Read { .. }) => "",
         // It begins with its place.
         JournalError::History(HistoryError::Bad { .. }) => return refusal(error),
@@ -122,6 +141,57 @@ pub fn refused(option: &str, error: JournalError) -> Fatal {
     let hint = if option == JOURNAL { hint } else { "" };
     let text = anyhow!("{option} {error}{hint}");
     if error.is_unread() { failure(text) } else { usage(text) }
+}
+
+/// Returns which hosts run again, if the command line says so.
+fn choice(opts: &Opts) -> Option<Choice> {
+    let rerun = opts.reports.journal.rerun.clone().map(Choice::Rerun);
+    rerun.or_else(|| opts.resume.then_some(Choice::Resume))
+}
+
+/// Returns the option that says so.
+fn option(choice: &Choice) -> &'static str {
+    match choice {
+        Choice::Resume => "--resume",
+        Choice::Rerun(_) => "--rerun",
+    }
+}
+
+/// Refuses a journal that is no file, and to run again what no journal knows.
+fn check_path(path: &Path, choice: Option<&Choice>) -> Result<(), Fatal> {
+    match choice {
+        _ if path == Path::new("-") => {
+            Err(usage(anyhow!("--journal -: the journal is a file; if its name is -, write ./-")))
+        }
+        Some(Choice::Rerun(_)) if !path.exists() => {
+            Err(usage(anyhow!("--rerun: there is no journal {}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the hosts that a run with `--resume` or `--rerun` runs on; nothing for other runs.
+///
+/// # Errors
+/// The journal cannot be read, or is about another list.
+pub fn left(opts: &Opts, (all, hosts, shard): Listed<'_>) -> Result<Option<Vec<HostSpec>>, Fatal> {
+    let (Some(path), Some(choice)) = (&opts.reports.journal.journal, choice(opts)) else { return Ok(None) };
+    check_path(path, Some(&choice))?;
+    let (_, history) = JournalFile::look(path).map_err(|error| refused(JOURNAL, error))?.unzip();
+    let history = history.unwrap_or_default();
+    let Some(last) = history.last() else { return Ok(None) };
+    let list = Fingerprint::of_list(all.iter().map(HostSpec::to_string));
+    let (program, shard) = (opts.program.name().to_owned(), shard.map(|shard| shard.to_string()));
+    let of = Fingerprint { program, hosts: all.len(), list, shard, command: String::new(), arguments: None };
+    of.check_hosts(&last.of).map_err(|difference| differs(&choice, last, path, &difference))?;
+    let runs = |host: &&HostSpec| choice.runs(history.standing(host.place.index as usize));
+    Ok(Some(hosts.iter().filter(runs).cloned().collect()))
+}
+
+/// Makes the error about a journal whose run is about something else.
+fn differs(choice: &Choice, run: &Run, path: &Path, difference: &Difference) -> Fatal {
+    let began = run.began();
+    usage(anyhow!("{}: not the same as the run of {began} in {}: {difference}", option(choice), path.display()))
 }
 
 impl Journal {
@@ -132,13 +202,8 @@ impl Journal {
     pub fn open(opts: &Opts, settings: &Settings, hosts: Listed<'_>, work: &Work) -> Result<Option<Journal>, Fatal> {
         let Some(path) = opts.reports.journal.journal.as_ref().filter(|_| !opts.other.explain) else { return Ok(None) };
         let of = fingerprint(opts, settings, hosts, work)?;
-        let choice = match &opts.reports.journal.rerun {
-            Some(set) => Some(Choice::Rerun(set.clone())),
-            None => opts.resume.then_some(Choice::Resume),
-        };
-        if let (Some(Choice::Rerun(_)), false) = (&choice, path.exists()) {
-            return Err(usage(anyhow!("--rerun: there is no journal {}", path.display())));
-        }
+        let choice = choice(opts);
+        check_path(path, choice.as_ref())?;
         let (mut file, read, history) = if opts.other.dry_run {
             let (file, history) = JournalFile::look(path).map_err(|error| refused(JOURNAL, error))?.unzip();
             (None, file, history.unwrap_or_default())
@@ -147,8 +212,10 @@ impl Journal {
             let history = std::mem::take(&mut file.history);
             file.history.torn = history.torn;
             file.history.length = history.length;
+            file.history.lacks_newline = history.lacks_newline;
             (Some(file), None, history)
         };
+        let torn = history.torn;
         let read = match &mut file {
             Some(journal) => Some(journal.file.try_clone()).transpose().map_err(failure)?,
             None => read,
@@ -161,6 +228,7 @@ impl Journal {
             of,
             user: settings.login.clone(),
             has_output: opts.reports.journal.journal_output,
+            torn,
             continues: false,
             indices: hosts.1.iter().map(|host| host.place.index as usize).collect(),
             known: Arc::default(),
@@ -168,6 +236,10 @@ impl Journal {
         };
         if let Some(choice) = choice {
             journal.choose(&choice, opts)?;
+        }
+        // Nothing is written.
+        if journal.file.is_none() || journal.is_done() {
+            journal.tell_torn(opts.program, false);
         }
         Ok(Some(journal))
     }
@@ -180,39 +252,63 @@ impl Journal {
                 return Err(usage(anyhow!("--rerun: no run has begun in {path}")));
             }
             if !opts.reports.quiet {
-                notices::complain(
-                    opts.program,
-                    &format!("--resume: no run has begun in {path}, so that a new one begins"),
-                );
+                notices::complain(opts.program, &format!("--resume: no run has begun in {path}, so a new one begins"));
             }
             return Ok(());
         };
-        let (option, checked) = match choice {
-            Choice::Resume => ("--resume", self.of.check(&last.of)),
-            Choice::Rerun(_) => ("--rerun", self.of.check_hosts(&last.of)),
+        // What is continued is what the first of these runs does: a repetition may do something else on some hosts.
+        let (run, checked) = match (choice, self.history.runs.first()) {
+            (Choice::Resume, Some(first)) => (first, self.of.check(&first.of)),
+            _ => (last, self.of.check_hosts(&last.of)),
         };
-        checked.map_err(|difference| {
-            let began = last.began();
-            usage(anyhow!("{option}: not the same as the run of {began} in {path}: {difference}"))
-        })?;
+        checked.map_err(|difference| differs(choice, run, &self.path, &difference))?;
+        if self.history.runs.iter().any(|run| run.has_output) && !self.has_output {
+            let option = option(choice);
+            let text = format!("{option}: without --journal-output, --replay cannot show what hosts print in this run");
+            notices::complain(opts.program, &text);
+        }
         self.continues = true;
-        self.known = self.indices.iter().map(|index| !choice.runs(self.history.standing(*index))).collect();
+        let known: Arc<[bool]> = self.indices.iter().map(|index| !choice.runs(self.history.standing(*index))).collect();
+        if opts.streams.expect_same && known.contains(&true) && !self.is_output_known() {
+            let run = self.history.runs.iter().find(|run| !run.has_output).unwrap_or(run);
+            return Err(usage(anyhow!(
+                "--expect-same needs what all hosts printed, but the run of {} was recorded without --journal-output",
+                run.began()
+            )));
+        }
+        let left_out = known.iter().filter(|known| **known).count();
+        if opts.show.format == Some(Format::Gather) && left_out > 0 && !self.is_output_known() {
+            let (hosts, have) = (hosts(left_out), if left_out == 1 { "has" } else { "have" });
+            let text = format!(
+                "--format gather leaves out {hosts} that {have} ended: what they printed was not recorded (--journal-output)"
+            );
+            notices::complain(opts.program, &text);
+        }
+        self.known = known;
         if !opts.reports.quiet {
-            notices::complain(opts.program, &format!("{option}: {}", self.summary(&last.began())));
+            notices::complain(opts.program, &format!("{}: {}", option(choice), self.summary(&run.began())));
         }
         Ok(())
     }
 
-    /// Describes what is continued: `the run of 2026-11-23T16:20:46Z: 3 hosts have ended, 1 is lost, 2 run now`.
+    /// Describes what is continued: `the run of 2026-11-23T16:20:46Z: 3 hosts keep their outcome, 1 is lost, 2 run now`.
     fn summary(&self, began: &str) -> String {
         let known = || self.indices.iter().zip(&*self.known).filter(|(_, known)| **known).map(|(index, _)| *index);
         let lost = known().filter(|index| self.history.standing(*index) == Standing::Lost).count();
         let known = known().count();
-        let (have, is) = (if known - lost == 1 { "has" } else { "have" }, if lost == 1 { "is" } else { "are" });
-        let lost_text = if lost > 0 { format!(", {lost} {is} lost") } else { String::new() };
+        let keep = match known - lost {
+            0 => String::new(),
+            1 => "1 host keeps its outcome, ".to_owned(),
+            count => format!("{} keep their outcome, ", hosts(count)),
+        };
+        let lost_text = match lost {
+            0 => String::new(),
+            1 => "1 is lost, ".to_owned(),
+            _ => format!("{lost} are lost, "),
+        };
         let left = self.indices.len() - known;
         let runs = if left == 1 { "1 runs now".to_owned() } else { format!("{left} run now") };
-        format!("the run of {began}: {} {have} ended{lost_text}, {runs}", hosts(known - lost))
+        format!("the run of {began}: {keep}{lost_text}{runs}")
     }
 
     /// Whether all hosts have ended.
@@ -223,6 +319,14 @@ impl Journal {
     /// Whether what the hosts printed that have ended is known.
     pub fn is_output_known(&self) -> bool {
         self.history.runs.iter().all(|run| run.has_output)
+    }
+
+    /// Tells that the last line is not complete, and whether it is cut off.
+    fn tell_torn(&self, program: Program, is_cut: bool) {
+        let Some(torn) = self.torn else { return };
+        let (path, line, bytes) = (self.path.display(), torn.line, torn.bytes);
+        let cut = if is_cut { format!("; its {bytes} bytes are cut off") } else { ", and is left out".to_owned() };
+        notices::complain(program, &format!("{path}:{line}: the last line was not written to its end{cut}"));
     }
 
     /// Begins the run in the journal.
@@ -237,12 +341,7 @@ impl Journal {
         program: Program,
     ) -> Result<Option<Writer>, Fatal> {
         let Some(journal) = self.file.take() else { return Ok(None) };
-        if let Some(torn) = journal.history.torn {
-            let (path, line, bytes) = (self.path.display(), torn.line, torn.bytes);
-            let text =
-                format!("{path}:{line}: the last line was not written to its end; its {bytes} bytes are cut off");
-            notices::complain(program, &text);
-        }
+        self.tell_torn(program, true);
         journal.prepare().map_err(|error| refused(JOURNAL, error))?;
         let failed = |error: std::io::Error| {
             failure(anyhow!("--journal {}: cannot write the journal: {}", self.path.display(), reason(&error)))
@@ -260,15 +359,17 @@ impl Journal {
         };
         let mut records = Vec::new();
         run.write(&mut records);
-        // A run that ended before it began may have left out some.
-        let is_new = |job: &&Job| !self.continues || !self.history.hosts.contains_key(&job.index());
-        for job in jobs.iter().filter(is_new) {
+        for job in jobs.iter() {
             let alias = job.spec.options.alias.as_ref().map(|alias| alias.value.clone());
             let (index, entry, label, user) =
                 (job.index(), job.spec.to_string(), job.label.clone(), job.user.to_string());
-            Host { index, entry, alias, label, user, port: job.port }.write(&mut records);
+            let host = Host { index, entry, alias, label, user, port: job.port };
+            // A run that ended before it began may have left out some, and others may have another alias now.
+            if !self.continues || self.history.hosts.get(&index) != Some(&host) {
+                host.write(&mut records);
+            }
         }
-        Writer::begin(journal.file, &records, jobs.len(), cancel).map(Some).map_err(failed)
+        Writer::begin((journal.file, &self.path), &records, jobs.len(), cancel).map(Some).map_err(failed)
     }
 
     /// Returns the hosts that have ended.

@@ -48,6 +48,9 @@ pub fn run(opts: &Opts, settings: &OutputSettings, heard: &Heard) -> Result<Endi
     if !words::names_no_hosts(opts) {
         return Err(usage(anyhow!("--replay takes no hosts: it shows those in the journal")));
     }
+    if let Some(option) = idle(opts) {
+        return Err(usage(anyhow!("--replay does not go together with {option}: it only shows what has been run")));
+    }
     if was_closed_at_start(STDOUT) && settings.format != Format::None {
         return Err(failure(anyhow!(CLOSED_STDOUT)));
     }
@@ -72,9 +75,34 @@ pub fn run(opts: &Opts, settings: &OutputSettings, heard: &Heard) -> Result<Endi
             emit(Event { job, at: clock.instant(end), kind: EventKind::Finished { outcome, attempts: 0 } });
         }
     });
-    let beginning = Beginning { user: None, clock, known: Arc::default(), is_output_known: true };
+    let beginning = Beginning {
+        user: None,
+        clock,
+        known: Arc::default(),
+        is_output_known: true,
+        journals: &opts.reports.journal.replay,
+    };
     let fault = || broken.get().map(|why| format!("--replay {why}"));
     show(opts, settings, &jobs, (&beginning, None), (&events(recall)?, &fault), heard)
+}
+
+/// Returns an option that would change what is run, or on which hosts.
+fn idle(opts: &Opts) -> Option<String> {
+    let hosts = &opts.hosts;
+    let (list, journal) = (opts.other.list.is_some(), &opts.reports.journal);
+    let others = [
+        (!hosts.only.is_empty(), "--only"),
+        (!hosts.exclude.is_empty(), "--exclude"),
+        (hosts.shard.is_some(), "--shard"),
+        (hosts.host_glob.is_some(), "-g"),
+        (!hosts.host_config.is_empty(), "--host-config"),
+        (list, "--list"),
+        (opts.resume, "--resume"),
+        (journal.rerun.is_some(), "--rerun"),
+        (journal.journal_output, "--journal-output"),
+    ];
+    let other = others.into_iter().find(|(is_given, _)| *is_given).map(|(_, option)| option.to_owned());
+    other.or_else(|| opts.given.iter().find(|given| given.is_about_work).map(|given| format!("--{}", given.name)))
 }
 
 fn refused(error: MergeError) -> Fatal {

@@ -96,12 +96,12 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let told = variables::fill(&mut opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     told.iter().for_each(|text| notices::complain(program, text));
     let opts = &opts;
-    let settings = Settings::resolve(opts, &environment, &configured);
-    let mut settings = settings.map_err(|problem| usage(anyhow!(problem)))?;
     let output_settings = OutputSettings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     if !opts.reports.journal.replay.is_empty() {
         return replay::run(opts, &output_settings, &Heard::install(program)?);
     }
+    let settings = Settings::resolve(opts, &environment, &configured);
+    let mut settings = settings.map_err(|problem| usage(anyhow!(problem)))?;
     check_words(opts, &environment)?;
     check_streams(opts, &output_settings)?;
     let shard = shard(opts, &environment)?;
@@ -109,7 +109,8 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let share = shard.map(|shard| share(&all, shard));
     let in_run = share.as_deref().unwrap_or(&all);
     if let Some(format) = opts.other.list {
-        return list::print(program, format, settings.rolling.order, in_run);
+        let left = journal::left(opts, (&all, in_run, shard))?;
+        return list::print(program, format, settings.rolling.order, left.as_deref().unwrap_or(in_run));
     }
     check_size(opts, in_run)?;
     let may_be_host = words::check_command(opts, &all, &environment).map_err(|problem| usage(anyhow!(problem)))?;
@@ -188,7 +189,8 @@ impl Prepared<'_> {
         let (known, is_done) = known(journal.as_ref());
         let clock = Clock::now();
         let is_output_known = journal.as_ref().is_none_or(Journal::is_output_known);
-        let beginning = Beginning { user: user.as_deref(), clock, known, is_output_known };
+        let journals = opts.reports.journal.journal.as_slice();
+        let beginning = Beginning { user: user.as_deref(), clock, known, is_output_known, journals };
         let earlier = journal.as_mut().map(|journal| journal.earlier(clock)).unwrap_or_default();
         let earlier = match (earlier.recall, &journal) {
             (Some(recall), Some(journal)) if is_done => {
@@ -336,7 +338,7 @@ fn explain(runner: &Runner, jobs: &[Job], given: &[Given]) -> Result<Ending, Fat
             "proxy-connections" => is_said("proxyjump"),
             name => !is_said(name),
         };
-        for Given { name, value, origin } in given.iter().filter(is_own) {
+        for Given { name, value, origin, .. } in given.iter().filter(is_own) {
             text.push_str(&line(name, value, origin));
         }
         text.push('\n');

@@ -54,7 +54,7 @@ pub fn fill(opts: &mut Opts, environment: &Environment<'_>) -> Result<Vec<&'stat
 }
 
 fn of_variable(name: &str, value: String, variable: &str) -> Given {
-    Given { name: name.to_owned(), value, origin: variable.to_owned() }
+    Given { name: name.to_owned(), value, origin: variable.to_owned(), is_about_work: false }
 }
 
 #[cfg(test)]

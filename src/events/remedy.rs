@@ -94,6 +94,11 @@ pub enum Remedy {
     },
     /// The end of a command that an earlier run sent is not known.
     FindOutEnd,
+    /// The same of a copy, which can be repeated. Whether the name of an unfinished file is known: `.NAME.pssh-TAG`.
+    CopyAgain {
+        /// Such files may be left.
+        leaves_files: bool,
+    },
     /// A bug in pssh.
     Report,
     /// The server asks for a password, but none is given.

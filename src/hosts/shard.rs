@@ -113,7 +113,9 @@ impl Shard {
     pub fn resolve(&self, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<ResolvedShard, String> {
         let (number, count) = match self.share {
             Share::Fixed(number, count) => (number - 1, count),
-            Share::Task(engine, count) => task(engine, count, variable)?,
+            Share::Task(engine, count) => {
+                task(engine, count, variable).map_err(|problem| format!("{self}: {problem}"))?
+            }
         };
         Ok(ResolvedShard { number, count, is_by_name: self.is_by_name })
     }
@@ -150,25 +152,24 @@ fn whole_number(text: &str) -> Option<u64> {
 
 /// Returns the number of the share of a task, from 0, and how many shares there are.
 fn task(engine: Engine, count: Option<u64>, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<(u64, u64), String> {
-    let name = engine.name();
     let number = |variable_name: &str| {
-        let missing = || format!("{name}: {variable_name} is not set: this is not {}", engine.task());
+        let missing = || format!("{variable_name} is not set: this is not {}", engine.task());
         let value = variable(variable_name).ok_or_else(missing)?;
         let text = value.to_str().unwrap_or_default();
-        whole_number(text).ok_or_else(|| format!("{name}: {variable_name}={value:?} is not a whole number"))
+        whole_number(text).ok_or_else(|| format!("{variable_name}={value:?} is not a whole number"))
     };
     // A number from `first` on, and how many there are.
     let in_range = |variable_name: &str, first: u64, count: u64| {
         let value = number(variable_name)?;
         let place = value.checked_sub(first).filter(|place| *place < count);
         place.ok_or_else(|| {
-            format!("{name}: {variable_name}={value} is out of range: expected {first} to {}", first + count - 1)
+            format!("{variable_name}={value} is out of range: expected {first} to {}", first + count - 1)
         })
     };
     let counted = |variable_name: &str| {
         let value = number(variable_name)?;
         let count = Some(value).filter(|count| (1..=MOST_NAMES).contains(count));
-        count.ok_or_else(|| format!("{name}: {variable_name}={value} is out of range: expected 1 to {MOST_NAMES}"))
+        count.ok_or_else(|| format!("{variable_name}={value} is out of range: expected 1 to {MOST_NAMES}"))
     };
     match engine {
         Engine::Slurm => {
@@ -177,12 +178,12 @@ fn task(engine: Engine, count: Option<u64>, variable: &dyn Fn(&str) -> Option<Os
             let step = number("SLURM_ARRAY_TASK_STEP")?;
             let id = number("SLURM_ARRAY_TASK_ID")?;
             if !(first..=last).contains(&id) {
-                return Err(format!("{name}: SLURM_ARRAY_TASK_ID={id} is out of range: expected {first} to {last}"));
+                return Err(format!("SLURM_ARRAY_TASK_ID={id} is out of range: expected {first} to {last}"));
             }
             let distance = id - first;
             if step == 0 || (last - first) / step + 1 != count || distance % step != 0 {
                 return Err(format!(
-                    "{name}: the tasks of the array are not evenly spaced: SLURM_ARRAY_TASK_ID={id} of {count} tasks from \
+                    "the tasks of the array are not evenly spaced: SLURM_ARRAY_TASK_ID={id} of {count} tasks from \
                      {first} to {last} in steps of {step}; submit it with a range, such as 0-7 or 0-14:2"
                 ));
             }
@@ -337,7 +338,7 @@ mod tests {
         }
         assert_eq!(
             told(resolve("k8s/4", &[("JOB_COMPLETION_INDEX", "4")])),
-            "k8s: JOB_COMPLETION_INDEX=4 is out of range: expected 0 to 3"
+            "k8s/4: JOB_COMPLETION_INDEX=4 is out of range: expected 0 to 3"
         );
         let gitlab = |index, total| told(resolve("gitlab", &[("CI_NODE_INDEX", index), ("CI_NODE_TOTAL", total)]));
         assert_eq!(gitlab("0", "3"), "gitlab: CI_NODE_INDEX=0 is out of range: expected 1 to 3");

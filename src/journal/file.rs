@@ -1,7 +1,7 @@
 //! The file of a journal: who may have written it, and that only one run writes to it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ pub enum JournalError {
         why: Untrusted,
     },
     /// Another run writes to it.
-    #[error("{}: another run writes to it now{}", .path.display(), writer(.process, .run))]
+    #[error("{}: a run writes to it now{}", .path.display(), writer(.process, .run))]
     Taken {
         /// The file.
         path: PathBuf,
@@ -140,7 +140,8 @@ impl JournalFile {
         }
     }
 
-    /// Cuts off a last line that was not written to its end, and puts the file's name on the disk: a run begins.
+    /// Cuts off a last line that was not written to its end, or ends one that lacks only its newline, and puts the file's name on the
+    /// disk: a run begins.
     ///
     /// # Errors
     /// A system error.
@@ -149,7 +150,15 @@ impl JournalFile {
         if self.history.torn.is_some() {
             self.file.set_len(self.history.length).map_err(system("cannot cut off its last line"))?;
         }
-        sync_directory(&self.path).map_err(system("cannot sync its directory"))
+        if self.history.lacks_newline {
+            (&self.file).write_all(b"\n").map_err(system("cannot write the journal"))?;
+        }
+        let is_new = self.history.length == 0;
+        match sync_directory(&self.path) {
+            // Who may not read a directory cannot sync it. The name of a file that had records is on the disk.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_new => Ok(()),
+            synced => synced.map_err(system("cannot sync its directory")),
+        }
     }
 }
 
@@ -246,10 +255,10 @@ mod tests {
         first.prepare().expect("its directory");
         assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o7777, 0o600);
         let (own, place) = (std::process::id(), path.display());
-        assert_eq!(problem(&path), format!("{place}: another run writes to it now (pid {own})"));
+        assert_eq!(problem(&path), format!("{place}: a run writes to it now (pid {own})"));
         let begun = Run { pid: own.into(), ..run("a", None, 2) };
         fs::write(&path, lines(&[Record::Run(begun)])).expect("written");
-        let since = format!("{place}: another run writes to it now (pid {own}, since 2026-11-23T16:39:59Z)");
+        let since = format!("{place}: a run writes to it now (pid {own}, since 2026-11-23T16:39:59Z)");
         assert_eq!(problem(&path), since);
         assert_eq!(JournalFile::look(&path).expect_err("it is being written").to_string(), since);
         drop(first);

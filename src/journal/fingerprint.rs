@@ -67,7 +67,7 @@ pub enum Difference {
         given: String,
     },
     /// The lists do not have the same length.
-    #[error("the list of hosts differs: it has {given} hosts, that run had {recorded}")]
+    #[error("the list of hosts differs: it has {}, that run had {recorded}", crate::text::message::hosts(*given))]
     Count {
         /// How many the journal has.
         recorded: usize,
@@ -78,7 +78,7 @@ pub enum Difference {
     #[error("the list of hosts differs: other hosts, or another order")]
     List,
     /// Another share of the list.
-    #[error("the share of the list differs: it is {given}, that run had {recorded}")]
+    #[error("the share of the list differs: this run has {given}, that run had {recorded}")]
     Shard {
         /// The one of the journal.
         recorded: String,
@@ -104,7 +104,9 @@ impl Fingerprint {
     /// # Errors
     /// It does not.
     pub fn check_hosts(&self, recorded: &Fingerprint) -> Result<(), Difference> {
-        let all = || "all of it".to_owned();
+        let name = |shard: &Option<String>| {
+            shard.as_ref().map_or("the whole list".to_owned(), |shard| format!("shard {shard}"))
+        };
         if self.program != recorded.program {
             let (recorded, given) = (recorded.program.clone(), self.program.clone());
             return Err(Difference::Program { recorded, given });
@@ -116,7 +118,7 @@ impl Fingerprint {
             return Err(Difference::List);
         }
         if self.shard != recorded.shard {
-            let [recorded, given] = [recorded, self].map(|of| of.shard.clone().unwrap_or_else(all));
+            let [recorded, given] = [&recorded.shard, &self.shard].map(name);
             return Err(Difference::Shard { recorded, given });
         }
         Ok(())
@@ -181,7 +183,7 @@ mod tests {
         assert_eq!(told(|run| run.hosts = 3), "the list of hosts differs: it has 3 hosts, that run had 2");
         assert_eq!(told(|run| run.list.clear()), "the list of hosts differs: other hosts, or another order");
         let shard = told(|run| run.shard = Some("1/2".to_owned()));
-        assert_eq!(shard, "the share of the list differs: it is 1/2, that run had all of it");
+        assert_eq!(shard, "the share of the list differs: this run has shard 1/2, that run had the whole list");
         assert_eq!(told(|run| run.command.clear()), "the command differs");
         assert_eq!(told(|run| run.arguments = Some(String::new())), "the values for hosts differ");
         let mut other = one.clone();

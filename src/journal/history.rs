@@ -1,6 +1,6 @@
 //! What a journal says about a list of hosts: of its last run and of those that it continues.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::record::{BEGINNING, BadRecord, Ending, Host, Record, Run};
+use crate::events::event::Class;
 use crate::system::files::unread::BeforeStart;
 use crate::text::message::reason;
 
+/// Zeros that a power failure may leave at the end of a file, at most: room for records whose data was not written.
+const MOST_ZEROS: u64 = 2 * LONGEST_LINE;
 /// Bytes of the longest line: one read of output has 32 KiB, and each of its bytes may take six.
 const LONGEST_LINE: u64 = 4 << 20;
 
@@ -69,6 +72,11 @@ pub enum Problem {
         /// How many hosts the list has.
         hosts: usize,
     },
+    /// Zero bytes are in it, and something else follows.
+    #[error(
+        "the line has zero bytes, and other data follows; if a power failure left them, cut the file off before this line"
+    )]
+    Zeros,
     /// A host's end occurs twice in a run.
     #[error("the host with the index {0} has ended before, in the same run")]
     Twice(usize),
@@ -90,6 +98,16 @@ pub struct HostState {
     pub run: usize,
     /// How it ended, if that is known. Otherwise its command may have been sent.
     pub end: Option<Ending>,
+    /// Whether that run sent nothing, but an earlier one a command whose end is not known, or that may still run.
+    pub is_in_doubt: bool,
+}
+
+impl HostState {
+    /// Whether a command may have run whose end is not known, or may still run.
+    fn leaves_doubt(&self) -> bool {
+        let unknown = |ending: Ending| ending.class == Class::Lost || ending.may_still_run;
+        self.is_in_doubt || self.end.is_none_or(unknown)
+    }
 }
 
 /// What is known of a host.
@@ -101,6 +119,8 @@ pub enum Standing {
     Lost,
     /// How it ended.
     Ended(Ending),
+    /// It has an end, before which nothing was sent; but a command that was sent earlier may have run, or may still run.
+    InDoubt,
 }
 
 /// The last run of a journal, and the runs that it continues.
@@ -112,12 +132,18 @@ pub struct History {
     pub hosts: BTreeMap<usize, Host>,
     /// The hosts that a run had to do with, by index.
     pub states: BTreeMap<usize, HostState>,
+    /// What earlier runs said about hosts that the last one had to do with.
+    replaced: BTreeMap<usize, HostState>,
+    /// The hosts that have ended in the last run.
+    ended: BTreeSet<usize>,
     /// Where the first of these runs begins in the file.
     start: u64,
     /// Bytes of all complete lines.
     pub length: u64,
     /// What follows them.
     pub torn: Option<Torn>,
+    /// Whether the last line is complete, but for its newline.
+    pub lacks_newline: bool,
     /// The time of the latest record, since 1970.
     pub latest: Duration,
 }
@@ -139,23 +165,36 @@ impl History {
                 }
                 line => HistoryError::Bad { path: path.to_owned(), line, problem },
             };
+            let other = || HistoryError::Other(path.to_owned());
             let begins_like_one = lines.number > 1 || is_beginning(line);
             if !begins_like_one {
-                return Err(HistoryError::Other(path.to_owned()));
+                return Err(other());
             }
             // A write that a power failure cut off leaves half a line, or zeros where its data was to be. All that was on the disk
             // for sure is before it.
-            let is_too_long = line.len() as u64 > LONGEST_LINE;
-            if line.contains(&0) || !line.ends_with(b"\n") && !is_too_long {
-                let number = lines.number;
+            let torn = |history: &History| -> Result<Torn, HistoryError> {
                 let length = file.metadata().map_err(failed)?.len();
-                history.torn = Some(Torn { line: number, bytes: length.saturating_sub(history.length) });
+                Ok(Torn { line: lines.number, bytes: length.saturating_sub(history.length) })
+            };
+            if let Some(zero) = line.iter().position(|byte| *byte == 0) {
+                if !is_zero(file, history.length + zero as u64).map_err(failed)? {
+                    return Err(if lines.number == 1 { other() } else { bad(Problem::Zeros) });
+                }
+                history.torn = Some(torn(&history)?);
                 break;
             }
-            if is_too_long {
+            if line.len() as u64 > LONGEST_LINE {
                 return Err(bad(Problem::TooLong));
             }
-            let record = Record::parse(line).map_err(|problem| bad(problem.into()))?;
+            let record = match Record::parse(line) {
+                Err(BadRecord::Shape) if !line.ends_with(b"\n") => {
+                    history.torn = Some(torn(&history)?);
+                    break;
+                }
+                record => record.map_err(|problem| bad(problem.into()))?,
+            };
+            // An editor may have taken the last newline away. The record counts.
+            history.lacks_newline = !line.ends_with(b"\n");
             history.take(record).map_err(bad)?;
             history.length = lines.offset;
         }
@@ -180,15 +219,27 @@ impl History {
             }
             Record::Sent(sent) => {
                 self.check_index(sent.index)?;
-                self.states.insert(sent.index, HostState { run: self.current(), end: None });
+                let (index, run) = (sent.index, self.current());
+                self.keep_replaced(index);
+                self.states.insert(index, HostState { run, end: None, is_in_doubt: false });
             }
             Record::End(end) => {
                 self.check_index(end.index)?;
-                let (run, ending) = (self.current(), Some(end.ending));
-                let before = self.states.insert(end.index, HostState { run, end: ending });
-                if before.is_some_and(|before| before.run == run && before.end.is_some()) {
+                if !self.ended.insert(end.index) {
                     return Err(Problem::Twice(end.index));
                 }
+                self.keep_replaced(end.index);
+                let (run, ending) = (self.current(), end.ending);
+                let earlier = self.replaced.get(&end.index).copied();
+                let state = match earlier {
+                    // The run was stopped before it came to this host: that changes nothing of what was known.
+                    Some(earlier) if ending.class == Class::Cancelled && !ending.was_sent => earlier,
+                    _ => {
+                        let is_in_doubt = !ending.was_sent && earlier.is_some_and(|earlier| earlier.leaves_doubt());
+                        HostState { run, end: Some(ending), is_in_doubt }
+                    }
+                };
+                self.states.insert(end.index, state);
             }
             Record::Output(output) => self.check_index(output.index)?,
             Record::Unknown => {}
@@ -206,7 +257,17 @@ impl History {
             return Err(Problem::Hosts);
         }
         self.runs.push(run);
+        self.replaced.clear();
+        self.ended.clear();
         Ok(())
+    }
+
+    /// Keeps what an earlier run says about a host.
+    fn keep_replaced(&mut self, index: usize) {
+        let run = self.current();
+        if let Some(state) = self.states.get(&index).filter(|state| state.run != run) {
+            self.replaced.entry(index).or_insert(*state);
+        }
     }
 
     /// The number of the run whose records follow.
@@ -230,6 +291,7 @@ impl History {
         match self.states.get(&index) {
             None => Standing::NotStarted,
             Some(HostState { end: None, .. }) => Standing::Lost,
+            Some(HostState { is_in_doubt: true, .. }) => Standing::InDoubt,
             Some(HostState { end: Some(ending), .. }) => Standing::Ended(*ending),
         }
     }
@@ -250,6 +312,21 @@ impl History {
             take(run.unwrap_or(0), record);
         }
         Ok(())
+    }
+}
+
+/// Whether a file has nothing but zeros from a place on, and not more than a power failure leaves.
+fn is_zero(file: &File, from: u64) -> io::Result<bool> {
+    if file.metadata()?.len().saturating_sub(from) > MOST_ZEROS {
+        return Ok(false);
+    }
+    let (mut rest, mut buffer) = (At { file, offset: from }, [0; 1 << 14]);
+    loop {
+        match rest.read(&mut buffer)? {
+            0 => return Ok(true),
+            count if buffer[..count].iter().any(|byte| *byte != 0) => return Ok(false),
+            _ => {}
+        }
     }
 }
 
@@ -303,7 +380,6 @@ impl<'f> Lines<'f> {
 
 #[cfg(test)]
 mod tests {
-    use crate::events::event::Class;
     use std::io::Write;
 
     use super::super::record::testing::{end, host, lines, run, sent};
@@ -356,20 +432,74 @@ mod tests {
         let (whole, last) = ([started(), lines(&[sent(0)])].concat(), lines(&[sent(1)]));
         for cut in 0..last.len() {
             let history = read(&[&whole[..], &last[..cut]].concat()).expect("a journal");
+            if cut == last.len() - 1 {
+                // It is complete but for its newline, and counts.
+                assert_eq!((history.torn, history.lacks_newline, history.standing(1)), (None, true, Standing::Lost));
+                break;
+            }
             let torn = (cut > 0).then_some(Torn { line: 6, bytes: cut as u64 });
             assert_eq!((history.torn, history.length), (torn, whole.len() as u64), "cut at {cut}");
-            assert_eq!(history.standing(1), Standing::NotStarted);
+            assert_eq!((history.standing(1), history.lacks_newline), (Standing::NotStarted, false));
         }
         // The first record, too.
         for cut in 0..50 {
             let history = read(&whole[..cut]).expect("the beginning of a journal");
             assert_eq!((history.runs.len(), history.length), (0, 0));
         }
-        // Room that a power failure left without its data, and what was written behind it.
-        let zeros = [&whole[..], &[0; 700], b"\n", &last].concat();
-        let history = read(&zeros).expect("a journal");
-        assert_eq!(history.torn, Some(Torn { line: 6, bytes: (zeros.len() - whole.len()) as u64 }));
+        // Room that a power failure left without its data.
+        for part in [0, 20] {
+            let zeros = [&whole[..], &last[..part], &[0; 700]].concat();
+            let history = read(&zeros).expect("a journal");
+            assert_eq!(history.torn, Some(Torn { line: 6, bytes: 700 + part as u64 }));
+        }
         assert_eq!(read(&[0; 100]).expect("nothing was written").torn, Some(Torn { line: 1, bytes: 100 }));
+    }
+
+    #[test]
+    fn zeros_before_other_data_are_an_error() {
+        let whole = [started(), lines(&[sent(0)])].concat();
+        let problem = |text: &[u8]| read(text).expect_err("zeros");
+        let told = "the line has zero bytes, and other data follows; if a power failure left them, cut the file off before this line";
+        for between in [&[0; 700][..], &[&[0; 700][..], b"\n"].concat()] {
+            let text = [&whole[..], between, &lines(&[sent(1)])].concat();
+            assert_eq!(problem(&text), format!("J:6: {told}"));
+        }
+        let mut text = whole.clone();
+        text[whole.len() - 10] = 0;
+        assert_eq!(problem(&text), format!("J:5: {told}"));
+        // Images of disks, and files of other formats.
+        for other in [&b"\0\0\x01\0"[..], &[&[0; 1024][..], b"ext4"].concat(), &vec![0; MOST_ZEROS as usize + 1]] {
+            assert_eq!(problem(other), "J: not a journal");
+        }
+        text[5] = 0;
+        assert_eq!(problem(&text), "J: not a journal");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_before_a_host_says_nothing_about_it() {
+        let cancelled = |index| end(index, "cancelled", None, (false, false));
+        let first = [started(), lines(&[sent(0), sent(1)]), end(0, "ok", Some(0), (true, false))].concat();
+        // It had taken host 0 to the point of sending, was stopped before it came to host 1, and never came to host 2.
+        let again = [lines(&[Record::Run(run("b", Some("a"), 3)), sent(0)]), cancelled(0), cancelled(1), cancelled(2)];
+        let history = read(&[first.clone(), again.concat()].concat()).expect("a journal");
+        assert_eq!(history.states[&0], HostState { run: 0, ..history.states[&0] });
+        let is =
+            |index: usize, class: Class| matches!(history.standing(index), Standing::Ended(end) if end.class == class);
+        assert!(is(0, Class::Ok) && history.standing(1) == Standing::Lost && is(2, Class::Cancelled));
+        // A command that was sent replaces it.
+        let sent_again =
+            [lines(&[Record::Run(run("b", Some("a"), 3)), sent(0)]), end(0, "cancelled", None, (true, false))];
+        let history = read(&[first.clone(), sent_again.concat()].concat()).expect("a journal");
+        assert!(matches!(history.standing(0), Standing::Ended(end) if end.class == Class::Cancelled));
+        // So does another end; but whether the command has run is as unknown as before.
+        let refused = [lines(&[Record::Run(run("b", Some("a"), 3))]), end(1, "connect", None, (false, false))].concat();
+        let history = read(&[&first[..], &refused].concat()).expect("a journal");
+        assert_eq!((history.standing(1), history.states[&1].run), (Standing::InDoubt, 1));
+        let twice = [&first[..], &refused, &cancelled(1)].concat();
+        assert_eq!(
+            read(&twice).expect_err("twice"),
+            "J:10: the host with the index 1 has ended before, in the same run"
+        );
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub enum MergeError {
         first: PathBuf,
     },
     /// Nobody has these shares.
-    #[error("shard{} missing", if let [one] = &.0[..] { format!(" {one} is") } else { format!("s {} are", .0.join(", ")) })]
+    #[error("{} missing", named(.0))]
     Missing(Vec<String>),
     /// A share is not `K/N`.
     #[error("{}: the shard {shard:?} is not K/N", .path.display())]
@@ -89,15 +89,29 @@ pub struct Merged {
     last: BTreeMap<usize, usize>,
 }
 
+/// Shares of the longest list.
+const MOST_SHARES: usize = 1_000_000;
+/// How many missing shares a message names.
+const NAMED: usize = 10;
+
+/// Names shares: `shard 2/4 is`, `shards 2/4, 4/4 are`, or with `and 90 more`.
+fn named(shares: &[String]) -> String {
+    match shares {
+        [one] => format!("shard {one} is"),
+        few if few.len() <= NAMED => format!("shards {} are", few.join(", ")),
+        many => format!("shards {} and {} more are", many[..NAMED].join(", "), many.len() - NAMED),
+    }
+}
+
 /// Reads `2/4`, or what follows the kind of a share: `hash:2/4`.
 fn shard(text: &str) -> Option<(usize, usize)> {
     let (share, all) = text.rsplit(':').next()?.split_once('/')?;
     let (share, all) = (share.parse().ok()?, all.parse().ok()?);
-    (1..=all).contains(&share).then_some((share, all))
+    (all <= MOST_SHARES && (1..=all).contains(&share)).then_some((share, all))
 }
 
 impl Merged {
-    /// Reads journals. Of several that know of a host, the last one counts.
+    /// Reads journals. Of several that know of a host, the one with the latest run counts.
     ///
     /// # Errors
     /// One cannot be read, or they are not the whole of one run.
@@ -122,7 +136,16 @@ impl Merged {
         let mut last = BTreeMap::new();
         for (number, (_, _, history)) in journals.iter().enumerate() {
             hosts.extend(history.hosts.iter().map(|(index, host)| (*index, host.clone())));
-            last.extend(history.states.keys().map(|index| (*index, number)));
+            for (index, state) in &history.states {
+                let time = |number: usize, run: usize| journals[number].2.runs.get(run).map(|run| run.time);
+                let is_later = |other: usize| {
+                    let before = journals[other].2.states.get(index);
+                    before.is_none_or(|before| time(other, before.run) <= time(number, state.run))
+                };
+                if last.get(index).is_none_or(|other| is_later(*other)) {
+                    last.insert(*index, number);
+                }
+            }
         }
         let expected = runs.first().map_or(0, |(_, run)| run.of.hosts);
         if hosts.len() != expected {
@@ -206,7 +229,9 @@ fn check_shards(runs: &[(&Path, &Run)]) -> Result<(), MergeError> {
         };
         let wrong = || MergeError::Shard { path: path.to_path_buf(), shard: text.clone() };
         let (share, all) = shard(text).ok_or_else(wrong)?;
-        if first_shard.is_none() || *of.get_or_insert(all) != all {
+        let kind = |shard: &str| shard.split_once(':').map(|(kind, _)| kind.to_owned());
+        let is_same_kind = first_shard.as_deref().map(kind) == Some(kind(text));
+        if !is_same_kind || *of.get_or_insert(all) != all {
             return Err(mixed());
         }
         if let Some(first) = seen.insert(share, path) {
@@ -280,6 +305,10 @@ mod tests {
         assert_eq!(doubled, "again: shard 1/2 is also in J.1");
         let mixed = problem(vec![of("J.1", "1/2", &[0]), of("J.2", "2/3", &[1])]);
         assert_eq!(mixed, "J.2: it has shard 2/3, but J.1 has shard 1/2");
+        let mixed = problem(vec![of("J.1", "1/2", &[0]), of("J.2", "hash:2/2", &[1])]);
+        assert_eq!(mixed, "J.2: it has shard hash:2/2, but J.1 has shard 1/2");
+        let many = problem(vec![of("J.1", "1/100", &[0])]);
+        assert!(many.ends_with(" 11/100 and 89 more are missing"), "{many}");
         let whole = journal("whole", &share(None, &[0, 1, 2, 3], same));
         assert_eq!(
             problem(vec![of("J.1", "1/2", &[0]), whole]),
@@ -290,7 +319,7 @@ mod tests {
             problem(vec![whole, of("J.1", "1/2", &[0])]),
             "J.1: it has shard 1/2, but whole has all of the list"
         );
-        for bad in ["", "1", "0/2", "3/2", "a/b", "1/2/3"] {
+        for bad in ["", "1", "0/2", "3/2", "a/b", "1/2/3", "1/18446744073709551615"] {
             assert_eq!(problem(vec![of("J", bad, &[0])]), format!("J: the shard {bad:?} is not K/N"));
         }
         let other = |change: fn(&mut Run)| {
@@ -308,6 +337,32 @@ mod tests {
             problem(vec![journal("J", &share(None, &[0, 1], same))]),
             "J: the list has 4 hosts, but the journals name only 2: a run ended before it began"
         );
+    }
+
+    #[test]
+    fn the_latest_run_has_the_last_word_in_any_order() {
+        let of = |name: &str, seconds: u64, status: u32| {
+            let later = |run: &mut Run| run.time += Duration::from_secs(seconds);
+            let mut text = share(None, &[0, 1, 2, 3], later);
+            let again = Run { id: "b".to_owned(), parent: Some("a".to_owned()), ..run("b", None, 4) };
+            let mut again = again;
+            later(&mut again);
+            text.extend(lines(&[Record::Run(again), sent(0)]));
+            text.extend(end(0, "exit", Some(status), (true, false)));
+            journal(name, &text)
+        };
+        for names in [["A", "B"], ["B", "A"]] {
+            let journals = names.map(|name| if name == "A" { of("A", 0, 50) } else { of("B", 100, 60) });
+            let merged = Merged::of(journals.into()).expect("whole");
+            let mut ends = Vec::new();
+            let note = |event: Event| {
+                if let EventKind::Finished { outcome, .. } = event.kind {
+                    ends.push((event.job, outcome.exit_status()));
+                }
+            };
+            merged.recall(&Clock::now(), note).expect("read again");
+            assert!(ends.contains(&(0, Some(60))) && ends.len() == 4, "{ends:?}");
+        }
     }
 
     #[test]

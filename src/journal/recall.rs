@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::history::History;
-use super::record::{End, Fields, Output, Record, Sent};
+use super::record::{End, Fields, Output, Record, Run, Sent};
 use crate::events::check::CheckReport;
 use crate::events::event::{Agreed, Class, Event, EventKind, Milestones, Notice, Outcome, Phase};
 use crate::events::host_error::HostError;
@@ -71,10 +71,14 @@ pub fn recall(
         }
     })?;
     for (job, sent) in lost {
-        let began =
-            history.states.get(&sent.index).and_then(|state| history.runs.get(state.run)).map(|run| run.began());
-        let detail = format!("sent by the run of {}, no end known", began.unwrap_or_default());
-        let outcome = HostError::Lost { detail, hint: Some(Remedy::FindOutEnd) }.into();
+        let run = history.states.get(&sent.index).and_then(|state| history.runs.get(state.run));
+        let detail = format!("sent by the run of {}, no end known", run.map(Run::began).unwrap_or_default());
+        let hint = match run.map(|run| run.of.program.as_str()) {
+            Some("pscp" | "pslurp") => Remedy::CopyAgain { leaves_files: true },
+            Some("prsync") => Remedy::CopyAgain { leaves_files: false },
+            _ => Remedy::FindOutEnd,
+        };
+        let outcome = HostError::Lost { detail, hint: Some(hint) }.into();
         send(job, sent.time, EventKind::Finished { outcome, attempts: sent.attempt });
     }
     Ok(())

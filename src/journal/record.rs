@@ -15,6 +15,8 @@ use crate::text::json::Object;
 
 /// Version of the format.
 pub const VERSION: u64 = 1;
+/// Seconds that a part of a run may have taken. More, and sums of times with it would be out of range.
+const LONGEST: f64 = 1e9;
 /// How every journal begins.
 pub const BEGINNING: &[u8] = b"{\"event\":\"run\",\"version\":";
 
@@ -177,7 +179,7 @@ impl Fields {
     /// Returns a number of seconds among those of `seconds`, if there is one.
     pub fn seconds(&self, name: &str) -> Option<Duration> {
         let seconds = self.0.get("seconds")?.as_object()?.get(name)?.as_f64()?;
-        Duration::try_from_secs_f64(seconds).ok()
+        (seconds <= LONGEST).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
     }
 
     /// Returns the fields of an object, if there is one.
@@ -196,6 +198,12 @@ impl Fields {
 
     fn text(&self, name: &'static str) -> Result<String, BadRecord> {
         self.of(name, self.maybe_text(name).map(str::to_owned))
+    }
+
+    /// Returns a text that is shown as it is: without control characters, in one line.
+    fn name(&self, name: &'static str) -> Result<String, BadRecord> {
+        let text = self.maybe_text(name).filter(|text| !text.chars().any(char::is_control));
+        self.of(name, text.map(str::to_owned))
     }
 
     fn number<T: TryFrom<u64>>(&self, name: &'static str) -> Result<T, BadRecord> {
@@ -223,10 +231,10 @@ impl Record {
             Some("run") => Record::Run(Run::read(&fields)?),
             Some("host") => Record::Host(Host {
                 index: fields.number("index")?,
-                entry: fields.text("entry")?,
+                entry: fields.name("entry")?,
                 alias: fields.maybe_text("alias").map(str::to_owned),
-                label: fields.text("label")?,
-                user: fields.text("user")?,
+                label: fields.name("label")?,
+                user: fields.name("user")?,
                 port: fields.number("port")?,
             }),
             Some("sent") => Record::Sent(Sent {

@@ -41,11 +41,9 @@ impl Set {
                 (_, Some(class)) => set.classes.push(class),
                 (_, None) => {
                     let words = [UNREACHED, FAILED].into_iter().chain(Class::ALL.into_iter().map(Class::word));
-                    let tip = did_you_mean(word, words);
-                    return Err(format!(
-                        "{word:?} is not a way to end{tip}; expected unreached, failed, exit, timeout, lost, cancelled, ok or \
-                         another outcome"
-                    ));
+                    let tip = did_you_mean(word, words.clone());
+                    let words = words.collect::<Vec<_>>().join(", ");
+                    return Err(format!("there is no outcome {word:?}{tip}; the outcomes are {words}"));
                 }
             }
         }
@@ -67,10 +65,10 @@ impl Choice {
         match (self, standing) {
             // The run was stopped before it came to this host: that is not an end of its own.
             (Choice::Resume, Standing::Ended(ending)) => ending.class == Class::Cancelled && !ending.was_sent,
-            (Choice::Resume, Standing::Lost) => false,
+            (Choice::Resume, Standing::Lost | Standing::InDoubt) => false,
             (Choice::Resume, Standing::NotStarted) => true,
             (Choice::Rerun(set), Standing::Ended(ending)) => set.has(&ending),
-            (Choice::Rerun(set), Standing::Lost) => set.classes.contains(&Class::Lost),
+            (Choice::Rerun(set), Standing::Lost | Standing::InDoubt) => set.classes.contains(&Class::Lost),
             (Choice::Rerun(set), Standing::NotStarted) => set.failed || set.classes.contains(&Class::Cancelled),
         }
     }
@@ -98,7 +96,7 @@ mod tests {
         let both = Set { unreached: true, failed: true, classes: vec![Class::Lost, Class::Timeout] };
         assert_eq!(Set::parse("unreached, failed,lost,timeout"), Ok(both));
         for bad in ["", ",", "ok,", "all", "OK", "exit 1"] {
-            assert!(Set::parse(bad).expect_err(bad).contains("is not a way to end"));
+            assert!(Set::parse(bad).expect_err(bad).contains("there is no outcome"));
         }
         assert!(Set::parse("canceled").expect_err("a slip").contains("cancelled"));
     }
@@ -130,6 +128,8 @@ mod tests {
             ];
             assert_eq!(all.map(|standing| runs(words, standing)), expected, "{words}");
         }
+        let in_doubt = ["failed,unreached,cancelled,timeout", "lost"].map(|words| runs(words, Standing::InDoubt));
+        assert_eq!(in_doubt, [false, true], "it has to be named");
         // An exit status that counts as a success is one.
         let success = Standing::Ended(Ending { is_success: true, ..ended(Class::Exit) });
         assert_eq!(["exit", "failed", "ok"].map(|words| runs(words, success)), [false, false, true]);
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn nothing_that_was_sent_is_resumed() {
         let resumes = |standing| Choice::Resume.runs(standing);
-        assert!(resumes(Standing::NotStarted) && !resumes(Standing::Lost));
+        assert!(resumes(Standing::NotStarted) && !resumes(Standing::Lost) && !resumes(Standing::InDoubt));
         for class in Class::ALL {
             assert!(!resumes(Standing::Ended(ended(class))), "{class:?}");
             let not_sent = Standing::Ended(Ending { was_sent: false, ..ended(class) });

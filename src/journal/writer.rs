@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -76,12 +77,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins a run of `jobs` jobs with these records at the end of `file`, and puts them on the disk.
+    /// Begins a run of `jobs` jobs with these records at the end of the file with this path, and puts them on the disk.
     ///
     /// # Errors
     /// A system error: it cannot be written, or there is no thread.
-    pub fn begin(file: File, records: &[u8], jobs: usize, cancel: &Cancel) -> io::Result<Writer> {
-        let mut writing = Writing { length: file.metadata()?.len(), file, unsynced: None };
+    pub fn begin((file, path): (File, &Path), records: &[u8], jobs: usize, cancel: &Cancel) -> io::Result<Writer> {
+        let mut writing = Writing { length: file.metadata()?.len(), file, path: path.to_owned(), unsynced: None };
         writing.write(records)?;
         writing.sync()?;
         let (messages, received) = bounded(WAITING);
@@ -200,6 +201,7 @@ const STUCK: &str = "the disk does not answer";
 /// The file while it is written.
 struct Writing {
     file: File,
+    path: PathBuf,
     /// Bytes of all complete records.
     length: u64,
     /// Since when records are written but not on the disk.
@@ -273,9 +275,23 @@ impl Writing {
         Ok(())
     }
 
+    /// Checks that the file still has its name, and nothing but what was written here. A run that continues this one would find other
+    /// records, or none, and send commands again.
+    fn check_place(&self) -> io::Result<()> {
+        let (ours, there) = (rustix::fs::fstat(&self.file)?, rustix::fs::stat(&self.path));
+        if !there.is_ok_and(|there| (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)) {
+            return Err(io::Error::other("it was renamed, replaced or deleted while the run was going on"));
+        }
+        if u64::try_from(ours.st_size).ok() != Some(self.length) {
+            return Err(io::Error::other("another program has changed it while the run was going on"));
+        }
+        Ok(())
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         if self.unsynced.is_some() {
             self.file.sync_data()?;
+            self.check_place()?;
             self.unsynced = None;
         }
         Ok(())
@@ -302,9 +318,10 @@ mod tests {
 
     #[test]
     fn every_record_is_there_once_and_in_the_order_of_its_host() {
-        let (file, cancel) = (tempfile::tempfile().expect("a file"), Cancel::new().expect("a pipe"));
-        let mut same = file.try_clone().expect("the file");
-        let writer = Writer::begin(file, b"run\n", 40, &cancel).expect("a writer");
+        let (file, cancel) = (tempfile::NamedTempFile::new().expect("a file"), Cancel::new().expect("a pipe"));
+        let mut same = file.reopen().expect("the file");
+        let own = file.reopen().expect("the file");
+        let writer = Writer::begin((own, file.path()), b"run\n", 40, &cancel).expect("a writer");
         thread::scope(|scope| {
             for job in 0..40 {
                 let writer = writer.clone();
@@ -338,7 +355,7 @@ mod tests {
         let cancel = Cancel::new().expect("a pipe");
         // Whatever is written to it: there is no space left.
         let full = || File::options().write(true).open("/dev/full").expect("a device");
-        let error = Writer::begin(full(), b"run\n", 1, &cancel).map(drop).expect_err("full");
+        let error = Writer::begin((full(), Path::new("/dev/full")), b"run\n", 1, &cancel).map(drop).expect_err("full");
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         let (messages, received) = bounded(WAITING);
         let shared = Arc::new(Shared {
@@ -352,7 +369,7 @@ mod tests {
         let alarm = Arc::clone(&told);
         writer.on_failure(move || alarm.store(true, Ordering::SeqCst));
         let thread = thread::spawn(move || {
-            Writing { file: full(), length: 0, unsynced: None }.run(&received, &shared);
+            Writing { file: full(), path: PathBuf::new(), length: 0, unsynced: None }.run(&received, &shared);
         });
         let failed = || Err(Unwritten::Failed("No space left on device".to_owned()));
         assert_eq!(writer.commit(b"sent\n".to_vec(), far()), failed());
@@ -361,6 +378,29 @@ mod tests {
         assert_eq!(writer.close(), Err("No space left on device".to_owned()));
         assert!(told.load(Ordering::SeqCst));
         thread.join().expect("it has ended");
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_journal_any_more_is_a_failure() {
+        let cancel = Cancel::new().expect("a pipe");
+        type Change = fn(&Path);
+        let changes: [(Change, &str); 4] = [
+            (|path| std::fs::rename(path, path.with_extension("1")).expect("renamed"), "renamed, replaced or deleted"),
+            (|path| std::fs::remove_file(path).expect("removed"), "renamed, replaced or deleted"),
+            (|path| drop(File::create(path).expect("emptied")), "another program has changed it"),
+            (|path| std::fs::write(path, "run\nsent\nmore\n").expect("changed"), "another program has changed it"),
+        ];
+        for (change, told) in changes {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join("J");
+            let file = File::options().append(true).create(true).open(&path).expect("a file");
+            let writer = Writer::begin((file, &path), b"run\n", 1, &cancel).expect("a writer");
+            assert_eq!(writer.commit(b"sent\n".to_vec(), far()), Ok(()));
+            change(&path);
+            let failed = writer.commit(b"sent\n".to_vec(), far()).expect_err("nothing is sent");
+            assert!(matches!(&failed, Unwritten::Failed(why) if why.contains(told)), "{failed:?}");
+            assert!(writer.close().is_err());
+        }
     }
 
     #[test]

@@ -250,6 +250,10 @@ impl Remedy {
             Remedy::OutputIncomplete { command } => {
                 return format!("its output is incomplete; the command itself: {command}");
             }
+            Remedy::CopyAgain { leaves_files: true } => {
+                "--rerun lost copies again; an unfinished file of the first copy may be left: .NAME.pssh-*"
+            }
+            Remedy::CopyAgain { leaves_files: false } => "--rerun lost copies again",
             Remedy::FindOutEnd => "find out on the host how it ended; --rerun lost runs it again",
             Remedy::Report => "please report this, with the command line",
             Remedy::PasswordNeeded => "-A asks for a password, --password-file reads one",
@@ -455,7 +459,7 @@ mod tests {
             (Remedy::LackingAlgorithm { reason: "no x", is_sha1: false }, "no x"),
             (
                 Remedy::LackingAlgorithm { reason: "no x", is_sha1: true },
-                "no x: \"Old servers\" in README says how to build pssh with SHA-1",
+                "no x: \"Old servers\" in docs/guide.md says how to build pssh with SHA-1",
             ),
             (
                 Remedy::LeftThere { names: "a, b".to_owned(), is_in_place: true },

@@ -49,7 +49,7 @@ use self::reports::journal::Journal;
 use self::reports::junit::Junit;
 use self::reports::progress::Progress;
 use self::reports::reasons::Reasons;
-use self::reports::report_file::{FileError, ReportFile};
+use self::reports::report_file::{FileError, ReportFile, Untouched};
 use self::reports::summary::{FailureReport, NotStarted, Times};
 use self::reports::without::Without;
 use self::transcode::Transcoded;
@@ -91,6 +91,8 @@ pub struct Beginning<'a> {
     pub known: Arc<[bool]>,
     /// Whether what they printed is known.
     pub is_output_known: bool,
+    /// The journals of the run, or those that are shown.
+    pub journals: &'a [PathBuf],
 }
 
 /// Creates the reports that `settings` asks for, on `jobs` from `lists`. Reports that write files come last, after everything else is
@@ -105,6 +107,7 @@ pub fn reports(
     beginning: &Beginning<'_>,
 ) -> Result<Box<dyn Report>, ReportsError> {
     let clock = beginning.clock;
+    let journals = Untouched::of(beginning.journals);
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
     if !settings.is_quiet {
         reports.push(Box::new(self::reports::warnings::Warnings::default()));
@@ -114,14 +117,17 @@ pub fn reports(
         reports.push(Box::new(Times::new(jobs, clock.start)));
     }
     if let Some(path) = &settings.failed_to {
+        journals.check("--failed-to", path)?;
         let file = ReportFile::prepare("--failed-to", path)?;
         let failed_to = FailedTo::new(file, lists.files, lists.are_chosen, jobs);
         reports.push(Box::new(failed_to.map_err(|error| FileError::new("--failed-to", path, error))?));
     }
     if let Some(path) = &settings.junit {
+        journals.check("--junit", path)?;
         reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs, clock)));
     }
     if let Some(path) = &settings.ci_summary {
+        journals.check("--ci-summary", path)?;
         let file = ReportFile::prepare_to_append("--ci-summary", path)?;
         reports.push(Box::new(CiSummary::new(file, jobs, clock)));
     }
@@ -132,6 +138,10 @@ pub fn reports(
     if !settings.directories.is_empty() {
         let of_run = || file_names::of_hosts(jobs.iter().map(|job| &job.spec), beginning.user);
         let names = lists.file_names.unwrap_or_else(of_run);
+        for (option, directory) in ["--outdir", "--errdir"].into_iter().zip(&settings.directories.of) {
+            let Some(directory) = directory else { continue };
+            names.iter().try_for_each(|name| journals.check(option, &directory.join(name)))?;
+        }
         let files = Box::new(Files::new(settings.directories.clone(), names)?);
         // What is appended is there already.
         let is_rewritten = beginning.is_output_known && !settings.directories.append;
@@ -237,6 +247,8 @@ fn add_format(
         reports.push(Box::new(FailureReport::new(jobs, folds)));
     }
     if let Some(copies) = settings.copies.filter(|_| tells_failures) {
-        reports.push(Box::new(CopyTotal::new(copies, jobs.len(), style.of(Stream::Stderr).is_terminal)));
+        let hosts = jobs.len() - beginning.known.iter().filter(|known| **known).count();
+        let total = CopyTotal::new(copies, (jobs.len(), hosts), style.of(Stream::Stderr).is_terminal);
+        reports.push(beginning.without_known(Box::new(total), false));
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::events::event::{HostStage, Outcome, Phase};
+use crate::events::event::{HostStage, Outcome};
 use crate::events::host_error::HostError;
 use crate::journal::record::{self, Sent};
 use crate::journal::writer::{Unwritten, Writer};
 use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
 use crate::system::cancel::{Cancel, Reason};
+use crate::text::duration::seconds;
 
 /// Whether commands may be sent.
 pub struct Gate {
@@ -44,7 +45,8 @@ impl Gate {
         journal.commit(line, until).map_err(|unwritten| match unwritten {
             Unwritten::Cancelled => Outcome::cancelled(&self.cancel, HostStage::Connecting),
             Unwritten::Late => {
-                Outcome::TimedOut { phase: Phase::Open, limit, missing: "the journal is not on the disk" }
+                let detail = format!("the disk did not answer within the {} s of connecting", seconds(&limit));
+                HostError::Local { doing: "writing the journal", detail, hint: None }.into()
             }
             Unwritten::Failed(detail) => HostError::Local { doing: "writing the journal", detail, hint: None }.into(),
         })?;

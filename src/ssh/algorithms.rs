@@ -245,7 +245,7 @@ fn reasons(names: &[&str]) -> Option<String> {
 }
 
 /// The remedy for missing SHA-1.
-pub const OLD_SERVERS: &str = "\"Old servers\" in README says how to build pssh with SHA-1";
+pub const OLD_SERVERS: &str = "\"Old servers\" in docs/guide.md says how to build pssh with SHA-1";
 
 /// Returns why this build lacks an algorithm that OpenSSH has.
 fn reason(name: &str) -> &'static str {

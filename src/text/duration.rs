@@ -32,14 +32,26 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
-/// Formats a time in seconds, as ssh_config(5) has it.
+/// Formats a time in seconds, as ssh_config(5) has it: exactly, and as short as possible.
 pub fn seconds(time: &Duration) -> String {
-    time.as_secs_f64().to_string()
+    // A floating-point number shows 3.563 s as 3.5629999999999997.
+    let text = format!("{}.{:09}", time.as_secs(), time.subsec_nanos());
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use std::time::Duration;
+
+    use super::{parse, seconds};
+
+    #[test]
+    fn seconds_are_exact() {
+        for (milliseconds, shown) in [(0, "0"), (3563, "3.563"), (90_000, "90"), (100, "0.1"), (10, "0.01")] {
+            assert_eq!(seconds(&Duration::from_millis(milliseconds)), shown);
+        }
+        assert_eq!(seconds(&Duration::from_nanos(1)), "0.000000001");
+    }
 
     #[test]
     fn understands_seconds_and_units() {

@@ -70,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) env: Vec<(String, String)>,
     /// The home and working directory of commands; `None` means the user's.
     pub(crate) home: Option<PathBuf>,
+    /// The program behind the subsystem `sftp`, started in the home directory; `None` means that there is none.
+    pub(crate) sftp_server: Option<PathBuf>,
 
     /// Accepts direct-tcpip channels, that is: serves as a jump host. Targets outside 127.0.0.0/8 are refused.
     pub(crate) allow_forwarding: bool,
@@ -112,6 +114,7 @@ impl Default for Config {
             noise: [0; 3],
             env: Vec::new(),
             home: None,
+            sftp_server: None,
             allow_forwarding: true,
             inside_names: HashMap::new(),
             answers_requests: true,

@@ -418,7 +418,10 @@ impl russh::server::Handler for Connection {
 
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
         self.log(Event::Subsystem { name: name.to_owned() });
-        session.channel_failure(id)
+        match self.shared.config.sftp_server.as_ref().and_then(|program| program.to_str()) {
+            Some(program) if name == "sftp" => self.start_command(id, &format!("exec {program}"), session),
+            _ => session.channel_failure(id),
+        }
     }
 
     async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {

@@ -139,7 +139,7 @@ fn a_server_with_sha1_only() {
         assert_eq!(agreed_in_json(&named)[..4], ["diffie-hellman-group14-sha1", "ssh-rsa", "aes128-cbc", "hmac-sha1"]);
         return;
     }
-    run.hints(LABEL, "this build has no SHA-1 key exchanges: \"Old servers\" in README");
+    run.hints(LABEL, "this build has no SHA-1 key exchanges: \"Old servers\" in docs/guide.md");
     named.exits(4);
     // One list after the other, in the order of ssh.
     for (config, noun, reason) in [
@@ -207,7 +207,9 @@ fn a_list_that_leaves_nothing_is_refused_before_anything_connects() {
     let sha1 = "KexAlgorithms=diffie-hellman-group1-sha1";
     if !Kind::KeyExchange.supported().contains(&"diffie-hellman-group1-sha1") {
         let run = env.pssh().hosts(sshd.hosts()).args(["-O", sha1, "true"]).run();
-        run.exits(2).stderr_has("this build has no SHA-1 key exchanges").stderr_has("hint: \"Old servers\" in README");
+        run.exits(2)
+            .stderr_has("this build has no SHA-1 key exchanges")
+            .stderr_has("hint: \"Old servers\" in docs/guide.md");
     }
     assert_eq!(sshd.connections(), 0);
 }

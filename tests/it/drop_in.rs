@@ -1,6 +1,6 @@
 //! The same command line for the programs of Debian's package pssh and for ours, over a table: what comes to standard output, the
 //! files that are made here and on the hosts, and the exit status have to be the same. Where ours differ on purpose, the row says
-//! so with one of a few named reasons, each of which stands in the README; that the difference is really there is checked too.
+//! so with one of a few named reasons, each of which is in docs/migrating.md; that the difference is really there is checked too.
 //!
 //! Both get the same home, `ssh_config` and hosts. ssh finds its files through the password database, so that the ssh and the scp
 //! of theirs are told by `-F`. The hosts are n1 to n3, all of them this machine; nobody listens at `dead`.
@@ -94,7 +94,7 @@ impl Difference {
         Difference::PasswordOnTerminal,
     ];
 
-    /// The words of the README that tell of it, in "Different from pssh".
+    /// The words of docs/migrating.md that tell of it, in "Different from pssh".
     fn told(self) -> &'static str {
         match self {
             Difference::LinesByDefault => "pssh prints output in whole prefixed lines without any option",
@@ -576,13 +576,14 @@ fn the_same_command_lines_do_the_same() {
 }
 
 #[test]
-fn every_difference_is_told_in_the_readme_and_has_a_row() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
-    let told = readme.split("\n## ").find(|section| section.starts_with("Different from pssh")).expect("the section");
+fn every_difference_is_documented_and_has_a_row() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migrating.md");
+    let page = fs::read_to_string(page).expect("docs/migrating.md");
+    let told = page.split("\n## ").find(|section| section.starts_with("Different from pssh")).expect("the section");
     let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
     let rows = cases::rows();
     for difference in Difference::ALL {
-        assert!(told.contains(difference.told()), "the README does not tell: {}", difference.told());
+        assert!(told.contains(difference.told()), "docs/migrating.md does not tell: {}", difference.told());
         assert!(rows.iter().any(|row| row.difference == Some(difference)), "{difference:?} has no row");
     }
     assert!(rows.len() >= 60, "{} rows", rows.len());

@@ -278,6 +278,26 @@ fn gnu_parallel_sends_each_command_once_although_a_share_is_killed() {
     assert!(commands.iter().all(|command| command.starts_with("job '{}' $HOME 127.7.")), "{:?}", commands.first());
 }
 
+#[test]
+fn another_command_with_the_journals_of_a_run_is_no_success() {
+    let site = Site::new(8, Duration::ZERO);
+    let script = |word: &str| {
+        let mut command = site.command(example("parallel.sh"));
+        command.args(["journals", &SHARES.to_string(), "-F", "none", "-h", "hosts", "--", word]);
+        command.output().expect("parallel.sh")
+    };
+    let first = script("job");
+    assert_eq!(first.status.code(), Some(0), "{}", String::from_utf8_lossy(&first.stderr));
+    let other = script("other");
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert_eq!(other.status.code(), Some(1), "{said}");
+    assert!(said.contains("the command differs\n") && said.contains("not all shares have run to their end"), "{said}");
+    assert!(site.server.commands().iter().all(|command| command == "job"), "{:?}", site.server.commands());
+    let usage = site.command(example("parallel.sh")).output().expect("parallel.sh");
+    assert_eq!(usage.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&usage.stderr).starts_with("usage: "));
+}
+
 /// The records that a journal has so far.
 fn whole_lines(env: &Env, journal: &str) -> Vec<Value> {
     let text = fs::read_to_string(env.path(journal)).expect("a journal");

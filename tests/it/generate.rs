@@ -6,6 +6,7 @@ use std::path::Path;
 use pssh::internal::{Artefact, Program};
 
 use crate::bin::Env;
+use crate::documents::markdown::blocks;
 
 fn of_repository(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -55,14 +56,17 @@ fn the_page_of_the_configuration_file_has_every_key_and_good_examples() {
         count += 1;
     }
     assert!(count > 10, "{told}");
-    let examples: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    // The last one shows a mistake.
+    let good = page.split("\n## Mistakes").next().unwrap_or_default();
+    let examples = blocks(good).into_iter().filter(|block| block.language == "toml").map(|block| block.text);
+    let examples: Vec<String> = examples.collect();
     assert!(examples.len() >= 3);
     for example in &examples {
         env.file(".config/pssh/config.toml", example);
         env.bare(Program::Pssh).args(["-H", "x", "--dry-run", "true"]).run().exits(0);
     }
     // As the page says of the first one.
-    env.file(".config/pssh/config.toml", examples[0]);
+    env.file(".config/pssh/config.toml", &examples[0]);
     let run = env.bare(Program::Pssh).args(["-w", "@all", "--dry-run", "true"]).run();
     run.exits(0);
     assert_eq!(run.stdout_text().lines().count(), 22);

@@ -157,7 +157,7 @@ fn copies_and_rsync_and_pnuke_are_recorded_before_anything_is_written_there() {
         // The same again does nothing.
         let again = env.run_of(program).hosts(&sshd.hosts()[..1]).args(["--journal", journal, "--resume"]);
         let again = again.args(&words).run();
-        again.exits(if program == Program::Pnuke { 5 } else { 0 }).stderr_has("1 host has ended, 0 run now");
+        again.exits(if program == Program::Pnuke { 5 } else { 0 }).stderr_has("1 host keeps its outcome, 0 run now");
         run.check(records(&env, journal).len() == all.len(), "nothing is added");
         let other = env.run_of(program).hosts(&sshd.hosts()[1..]).args(["--journal", journal, "--resume"]).args(&words);
         other.run().exits(2).stderr_has("the list of hosts differs: other hosts, or another order");
@@ -179,19 +179,17 @@ fn a_second_run_on_the_same_journal_is_refused_by_the_pid_of_the_first() {
     for args in [&[][..], &["--resume"], &["--rerun", "failed"]] {
         let second = herd.run("J", "second", args).run();
         second.exits(1).stderr_has(&format!(
-            "pssh: --journal J: another run writes to it now (pid {pid}, since {began}Z); wait for it, or name another file\n"
+            "pssh: --journal J: a run writes to it now (pid {pid}, since {began}Z); wait for it, or name another file\n"
         ));
     }
     let replay = herd.env.pssh().args(["--replay", "J"]).run();
-    replay
-        .exits(1)
-        .stderr_has(&format!("pssh: --replay J: another run writes to it now (pid {pid}, since {began}Z)\n"));
+    replay.exits(1).stderr_has(&format!("pssh: --replay J: a run writes to it now (pid {pid}, since {began}Z)\n"));
     first.signal(Signal::KILL);
     assert!(!first.finish().status.success());
     assert!(herd.counts("second").is_empty());
     // The lock has gone with it.
     let resumed = herd.run("J", "first", &["--resume"]).run();
-    resumed.exits(4).stderr_has("0 hosts have ended, 2 are lost, 0 run now\n");
+    resumed.exits(4).stderr_has(": 2 are lost, 0 run now\n");
     resumed.ends("127.0.5.1", &format!("lost: sent by the run of {began}Z, no end known"));
     resumed.hints("127.0.5.1", "find out on the host how it ended; --rerun lost runs it again");
     assert_eq!(herd.counts("first").len(), 2, "and nothing was sent again");
@@ -213,11 +211,7 @@ fn where_a_journal_cannot_be_kept_nothing_is_connected_to() {
     env.file("list", "127.0.0.1\n");
     refused("list", 2, "list: not a journal; name another file: a run is only added to a journal");
     assert_eq!(fs::read_to_string(env.path("list")).expect("a file"), "127.0.0.1\n", "it stays");
-    refused(
-        "no/J",
-        1,
-        "no/J: cannot open the journal: No such file or directory; name a file in a directory that can be written",
-    );
+    refused("no/J", 1, "no/J: cannot open the journal: No such file or directory; the directory has to be there");
     env.file("open", "");
     fs::set_permissions(env.path("open"), fs::Permissions::from_mode(0o622)).expect("a mode");
     refused("open", 2, "open: bad owner or permissions: mode 0622 lets others write it (chmod go-w)");
@@ -227,7 +221,7 @@ fn where_a_journal_cannot_be_kept_nothing_is_connected_to() {
     run.exits(1).stderr_has("is a symbolic link of another user (nobody, uid 65534), which is not followed");
     // Root may write everywhere, but not to a file system that is mounted read-only.
     let run = env.pssh().hosts(sshd.hosts()).args(["--journal", "/proc/sys/J", "true"]).run();
-    run.exits(1).stderr_has("; name a file in a directory that can be written\n");
+    run.exits(1).stderr_has("; name a file in a directory that can be read and written\n");
     assert_eq!(sshd.connections(), 0);
 }
 
@@ -239,11 +233,15 @@ fn options_that_do_not_go_together_are_refused() {
         (&["--journal-output", "true"], "--journal <FILE>"),
         (&["--rerun", "failed", "true"], "--journal <FILE>"),
         (&["--journal", "J", "--resume", "--rerun", "ok", "true"], "cannot be used with"),
-        (&["--journal", "J", "--rerun", "faild", "true"], "\"faild\" is not a way to end; did you mean failed?"),
-        (&["--journal", "J", "--rerun", "", "true"], "\"\" is not a way to end; expected unreached, failed, exit,"),
+        (&["--journal", "J", "--rerun", "faild", "true"], "there is no outcome \"faild\"; did you mean failed?"),
+        (
+            &["--journal", "J", "--rerun", "", "true"],
+            "there is no outcome \"\"; the outcomes are unreached, failed, ok, exit,",
+        ),
         (&["--journal", "J", "--rerun", "ok", "true"], "--rerun: there is no journal J"),
         (&["--journal", "J", "--replay", "K"], "cannot be used with"),
         (&["--replay"], "a value is required"),
+        (&["--journal", "-", "true"], "--journal -: the journal is a file; if its name is -, write ./-\n"),
         (&["--dry-run", "--replay", "K"], "cannot be used with"),
     ] {
         let run = env.pssh().hosts(["127.0.0.1:1"]).args(args).run();
@@ -255,6 +253,24 @@ fn options_that_do_not_go_together_are_refused() {
     run.exits(2).stderr_has("--rerun: no run has begun in J\n");
     let run = env.pssh().hosts(["127.0.0.1:1"]).args(["--replay", "K"]).run();
     run.exits(2).stderr_has("--replay takes no hosts: it shows those in the journal");
+    for (args, option) in [
+        (&["--sudo"][..], "--sudo"),
+        (&["--batch", "1"], "--batch"),
+        (&["--check", "true"], "--check"),
+        (&["--script", "/etc/hosts"], "--script"),
+        (&["--success", "3"], "--success"),
+        (&["--ping"], "--ping"),
+        (&["--list"], "--list"),
+        (&["--shard", "1/4"], "--shard"),
+        (&["--only", "web1"], "--only"),
+        (&["--resume"], "--resume"),
+        (&["--rerun", "failed"], "--rerun"),
+        (&["--journal-output"], "--journal-output"),
+    ] {
+        let run = env.pssh().args(args).args(["--replay", "K"]).run();
+        let told = format!("--replay does not go together with {option}: it only shows what has been run\n");
+        run.exits(2).stdout_is("").stderr_has(&told);
+    }
     let run = env.pssh().args(["--replay", "K", "--", "true"]).run();
     run.exits(2).stderr_has("--replay takes no command: it shows what has been run");
 }
@@ -302,7 +318,7 @@ fn another_list_command_or_value_is_not_the_same_run() {
     };
     of("1", &[]).exits(0);
     of("2", &["--resume"]).exits(2).stderr_has(": the values for hosts differ\n");
-    of("1", &["--resume"]).exits(0).stderr_has("1 host has ended, 0 run now");
+    of("1", &["--resume"]).exits(0).stderr_has("1 host keeps its outcome, 0 run now");
     // What says how to run may differ.
     run(&env, &hosts, &["--resume", "-p", "1", "-t", "50", "--json"], COMMAND).exits(4);
 }
@@ -328,7 +344,7 @@ fn a_line_that_is_wrong_is_an_error_with_its_number_and_another_version_is_named
     let told = format!("J:{}: the last line was not written to its end", text.lines().count());
     env.pssh().args(["--replay", "J"]).run().stderr_has(&format!("pssh: {told}, and is left out\n"));
     let resumed = run(&env, &hosts, &["--resume"], COMMAND);
-    resumed.stderr_has("2 hosts have ended, ");
+    resumed.stderr_has("2 hosts keep their outcome, ");
     let text = fs::read_to_string(env.path("J")).expect("the journal");
     let is_lost = resumed.stderr_text().contains("1 is lost");
     // Only the host that was not reached runs again; otherwise nothing is left to do, and the file stays.
@@ -340,9 +356,9 @@ fn hosts_run_again_by_how_they_ended() {
     let (env, sshd) = sshd::hosts(2);
     let hosts = three(&env, &sshd);
     for (set, told, count) in [
-        ("unreached", "2 hosts have ended, 1 runs now", 0),
-        ("exit", "2 hosts have ended, 1 runs now", 1),
-        ("failed,ok", "0 hosts have ended, 3 run now", 2),
+        ("unreached", "2 hosts keep their outcome, 1 runs now", 0),
+        ("exit", "2 hosts keep their outcome, 1 runs now", 1),
+        ("failed,ok", "Z: 3 run now", 2),
     ] {
         let connections = sshd.connections();
         let again = run(&env, &hosts, &["--rerun", set, "--json"], COMMAND);
@@ -359,17 +375,227 @@ fn hosts_run_again_by_how_they_ended() {
     let parents: Vec<Value> = of_kind(&records(&env, "J"), "run").iter().map(|run| run["parent"].clone()).collect();
     assert!(parents[0].is_null() && parents[1..].iter().all(Value::is_string) && parents.len() == 5);
     let none = run(&env, &hosts, &["--rerun", "lost"], "echo other");
-    none.exits(4).stderr_has("3 hosts have ended, 0 run now").stderr_has("pssh: 3 hosts: 2 ok, 1 connect\n");
+    none.exits(4).stderr_has("3 hosts keep their outcome, 0 run now").stderr_has("pssh: 3 hosts: 2 ok, 1 connect\n");
     // What would run, without a run.
     let dry = run(&env, &hosts, &["--rerun", "unreached", "--dry-run"], "echo other");
     dry.exits(0).stdout_is("127.0.0.1: echo other\n");
+}
+
+/// The commands that hosts have run, one line each.
+fn ran(env: &Env) -> usize {
+    fs::read_to_string(env.path("ran")).unwrap_or_default().lines().count()
+}
+
+#[test]
+fn a_repetition_that_was_stopped_takes_nothing_back() {
+    for (first, set, outcome) in [("true", "ok", "ok"), ("exit 3", "exit", "exit")] {
+        let (env, sshd) = sshd::hosts(2);
+        let command = format!("echo x >> {}; {first}", env.path("ran").display());
+        let status = if first == "true" { 0 } else { 5 };
+        run(&env, &sshd.hosts(), &[], &command).exits(status);
+        let late = ["--rerun", set, "--total-timeout", "1", "--proxy-command", "sleep 9"];
+        run(&env, &sshd.hosts(), &late, &command).exits(3).stderr_has("pssh: 2 hosts: 2 cancelled\n");
+        let replay = env.pssh().args(["--replay", "J"]).run();
+        replay.exits(status).stderr_has(&format!("pssh: 2 hosts: 2 {outcome}\n"));
+        let resumed = run(&env, &sshd.hosts(), &["--resume"], &command);
+        resumed.exits(status).stderr_has(": 2 hosts keep their outcome, 0 run now\n");
+        resumed.check(ran(&env) == 2, "each once");
+        // The same repetition goes on.
+        run(&env, &sshd.hosts(), &["--rerun", set], &command).exits(status).stderr_has("Z: 2 run now\n");
+        assert_eq!(ran(&env), 4);
+    }
+}
+
+#[test]
+fn hosts_that_were_not_reached_stay_so_if_the_next_run_does_not_come_to_them() {
+    let env = Env::new();
+    let hosts: Vec<String> = (1..=4).map(|host| format!("127.0.3.{host}:1")).collect();
+    run(&env, &hosts, &[], "true").exits(4).stderr_has("pssh: 4 hosts: 4 connect\n");
+    let late = ["--rerun", "unreached", "-p", "1", "--total-timeout", "1", "--proxy-command", "sleep 9"];
+    run(&env, &hosts, &late, "true").exits(3);
+    run(&env, &hosts, &["--rerun", "unreached"], "true").exits(4).stderr_has("Z: 4 run now\n");
+}
+
+#[test]
+fn a_lost_host_that_is_not_reached_again_has_to_be_named_as_lost() {
+    let (env, sshd) = sshd::hosts(1);
+    let hosts = sshd.hosts();
+    run(&env, &hosts, &[], "true").exits(0);
+    let text = fs::read_to_string(env.path("J")).expect("the journal");
+    let left: String =
+        text.lines().filter(|line| !line.contains("\"event\":\"end\"")).map(|line| format!("{line}\n")).collect();
+    env.file("J", &left);
+    run(&env, &hosts, &["--rerun", "lost", "--proxy-command", "false"], "true").exits(4).stderr_has(": proxy: ");
+    for (set, told) in [("failed", "1 host keeps"), ("unreached", "1 host keeps"), ("lost", "Z: 1 runs now")] {
+        let dry = run(&env, &hosts, &["--rerun", set, "--dry-run"], "true");
+        dry.exits(0).stderr_has(told);
+    }
+    run(&env, &hosts, &["--resume"], "true").exits(4).stderr_has("1 host keeps");
+    assert_eq!(sshd.connections(), 1);
+}
+
+#[test]
+fn a_run_goes_on_with_its_own_command_after_another_one_on_some_hosts() {
+    let (env, sshd) = sshd::hosts(3);
+    let hosts = sshd.hosts();
+    let stops = ["-p", "1", "--stop-on-errors=1"];
+    run(&env, &hosts, &stops, COMMAND).exits(3).stderr_has("pssh: 3 hosts: 1 exit, 2 cancelled\n");
+    run(&env, &hosts, &["--rerun", "exit"], "true").exits(3).stderr_has("pssh: 3 hosts: 1 ok, 2 cancelled\n");
+    run(&env, &hosts, &["--resume"], "true").exits(2).stderr_has(": the command differs\n");
+    run(&env, &hosts, &["--resume"], COMMAND).exits(0).stderr_has("pssh: 3 hosts: 3 ok\n");
+}
+
+#[test]
+fn what_an_editor_or_a_power_failure_leaves_repeats_no_command() {
+    let (env, sshd) = sshd::hosts(2);
+    let command = format!("echo x >> {}", env.path("ran").display());
+    run(&env, &sshd.hosts(), &[], &command).exits(0);
+    let text = fs::read_to_string(env.path("J")).expect("the journal");
+    // A zero byte in the middle.
+    env.file("J", text.replacen("\"sent\"", "\"se\0t\"", 1));
+    let told = "the line has zero bytes, and other data follows";
+    run(&env, &sshd.hosts(), &["--resume"], &command).exits(2).stderr_has(told);
+    // The last newline is missing.
+    let sent: Vec<&str> = text.lines().filter(|line| !line.contains("\"event\":\"end\"")).collect();
+    env.file("J", sent.join("\n"));
+    run(&env, &sshd.hosts(), &["--resume"], &command).exits(4).stderr_has("pssh: 2 hosts: 2 lost\n");
+    run(&env, &sshd.hosts(), &["--rerun", "lost"], &command).exits(0);
+    assert_eq!((ran(&env), records(&env, "J").len()), (4, sent.len() + 5), "the next record has a line of its own");
+    // Another file that begins with a zero byte stays as it is.
+    let image = [&[0_u8; 1024][..], b"ext4", &[0; 1024]].concat();
+    fs::write(env.path("image"), &image).expect("written");
+    let refused = env.pssh().hosts(sshd.hosts()).args(["--journal", "image", "true"]).run();
+    refused.exits(2).stderr_has("--journal image: not a journal");
+    assert_eq!(fs::read(env.path("image")).expect("the image"), image);
+}
+
+#[test]
+fn a_journal_that_is_renamed_or_emptied_in_the_middle_starts_no_more_hosts() {
+    type Change = fn(&Env);
+    let changes: [(Change, &str); 2] = [
+        (
+            |env| fs::rename(env.path("J"), env.path("J.1")).expect("renamed"),
+            "it was renamed, replaced or deleted while",
+        ),
+        (
+            |env| fs::write(env.path("J"), "").expect("emptied"),
+            "another program has changed it while the run was going on",
+        ),
+    ];
+    for (change, told) in changes {
+        let herd = Herd::new(6, Duration::from_millis(700));
+        let running = herd.run("J", "run", &["-p", "2"]).start();
+        assert!(herd.server.wait_until(Duration::from_secs(20), |server| server.commands().len() == 2));
+        change(&herd.env);
+        let run = running.finish();
+        run.exits(1).stderr_has(&format!("pssh: --journal J: cannot write the journal: {told}"));
+        assert!(herd.server.commands().len() < 6, "{:?}", herd.server.commands());
+    }
+}
+
+#[test]
+fn no_report_replaces_a_journal() {
+    let (env, sshd) = sshd::hosts(1);
+    let host = sshd.hosts()[0].clone();
+    fs::create_dir(env.path("out")).expect("a directory");
+    symlink("J", env.path("link")).expect("a link");
+    for (journal, args) in [
+        ("J", &["--failed-to", "J"][..]),
+        ("J", &["--failed-to", "link"]),
+        ("J", &["--junit", "./J"]),
+        ("J", &["--ci-summary=J"]),
+        (&format!("out/{host}"), &["-o", "out"]),
+        (&format!("out/{host}"), &["-e", "out"]),
+    ] {
+        let of_run = env.pssh().hosts([&host]).args(["--journal", journal]).args(args).args(["--", "true"]).run();
+        of_run.exits(1).stderr_has(": cannot write: it is the journal; name another file\n");
+        assert_eq!(fs::read_to_string(env.path(journal)).expect("it"), "", "nothing is written");
+        env.pssh().hosts([&host]).args(["--journal", journal, "--journal-output", "true"]).run().exits(0);
+        let before = fs::read(env.path(journal)).expect("the journal");
+        let replay = env.pssh().args(["--replay", journal]).args(args).run();
+        replay.exits(1).stderr_has(": cannot write: it is the journal; name another file\n");
+        assert_eq!(fs::read(env.path(journal)).expect("the journal"), before);
+        fs::write(env.path(journal), "").expect("emptied");
+    }
+    assert_eq!(sshd.connections(), 6);
+}
+
+#[test]
+fn output_that_nobody_recorded_is_not_compared() {
+    let (env, sshd) = sshd::hosts(2);
+    let words = "echo $SSH_CONNECTION";
+    run(&env, &sshd.hosts(), &[], words).exits(0);
+    let same = run(&env, &sshd.hosts(), &["--resume", "--expect-same"], words);
+    same.exits(2).stderr_has("--expect-same needs what all hosts printed, but the run of ");
+    let gathered = run(&env, &sshd.hosts(), &["--resume", "--format", "gather"], words);
+    gathered
+        .exits(0)
+        .stderr_has("--format gather leaves out 2 hosts that have ended: what they printed was not recorded");
+    let known = |args: &[&str]| {
+        let pssh = env.pssh().hosts(sshd.hosts()).args(["--journal", "K", "--journal-output", "--expect-same"]);
+        pssh.args(args).args(["--", words]).run()
+    };
+    known(&[]).exits(5);
+    known(&["--resume"]).exits(5);
+}
+
+#[test]
+fn a_list_has_the_hosts_that_would_run() {
+    let (env, sshd) = sshd::hosts(2);
+    let hosts = three(&env, &sshd);
+    let before = fs::read(env.path("J")).expect("the journal");
+    let connections = sshd.connections();
+    let list =
+        |hosts: &[String], args: &[&str]| env.pssh().hosts(hosts).args(["--journal", "J", "--list"]).args(args).run();
+    for (args, expected) in [
+        (&["--rerun", "unreached"][..], &hosts[2..]),
+        (&["--rerun", "exit"], &hosts[..1]),
+        (&["--rerun", "failed"], &[hosts[0].clone(), hosts[2].clone()]),
+        (&["--resume"], &[]),
+        (&[], &hosts),
+    ] {
+        let text: String = expected.iter().map(|host| format!("{host}\n")).collect();
+        list(&hosts, args).exits(0).stdout_is(&text);
+    }
+    list(&hosts, &["--rerun", "exit", "--shard", "1/2"])
+        .exits(2)
+        .stderr_has("the share of the list differs: this run has shard 1/2, that run had the whole list\n");
+    list(&hosts[1..], &["--resume"]).exits(2).stdout_is("").stderr_has("it has 2 hosts, that run had 3\n");
+    env.pssh().hosts(&hosts).args(["--journal", "K", "--list", "--rerun", "exit"]).run().exits(2).stdout_is("");
+    assert!(fs::read(env.path("J")).expect("the journal") == before && !env.path("K").exists());
+    assert_eq!(sshd.connections(), connections);
+}
+
+#[test]
+fn a_copy_that_continues_counts_what_it_copies_itself() {
+    let (env, sshd) = sshd::hosts(3);
+    env.file("motd", "hello\n");
+    let there = env.path("there");
+    fs::create_dir(&there).expect("a directory");
+    let (target, hosts) = (there.join("motd").display().to_string(), sshd.hosts());
+    let copy = |args: &[&str]| {
+        let pscp = env.run_of(Program::Pscp).hosts(&hosts).args(["--journal", "J"]).args(args);
+        pscp.args(["motd", &target]).run()
+    };
+    copy(&[]).exits(0).stderr_has("pscp: transferred 18 B to 3 hosts in ");
+    // The process died while two hosts had their copies.
+    let text = fs::read_to_string(env.path("J")).expect("the journal");
+    let is_end = |line: &&str| line.contains("\"event\":\"end\"") && !line.contains("\"index\":1,");
+    let left: String = text.lines().filter(|line| !is_end(line)).map(|line| format!("{line}\n")).collect();
+    env.file("J", &left);
+    let told = env.run_of(Program::Pscp).args(["--replay", "J"]).run();
+    told.exits(4)
+        .stderr_has("--rerun lost copies again; an unfinished file of the first copy may be left: .NAME.pssh-*\n");
+    let again = copy(&["--rerun", "lost"]);
+    again.exits(0).stderr_has(": 1 host keeps its outcome, 2 run now\n");
+    again.stderr_has("pscp: transferred 12 B to 2 hosts in ");
 }
 
 #[test]
 fn nothing_left_to_do_needs_no_password_and_no_terminal() {
     let (env, sshd) = sshd::hosts(1);
     let resumed = |args: &[&str]| run(&env, &sshd.hosts(), args, "true");
-    resumed(&["--resume"]).exits(0).stderr_has("pssh: --resume: no run has begun in J, so that a new one begins\n");
+    resumed(&["--resume"]).exits(0).stderr_has("pssh: --resume: no run has begun in J, so a new one begins\n");
     let connections = sshd.connections();
     resumed(&["--resume", "-A", "--password-file", "no-such-file"]).exits(2);
     resumed(&["--resume", "--password-file", "no-such-file"]).exits(0).within(5);
@@ -388,7 +614,10 @@ fn what_a_signal_stopped_before_it_was_sent_is_resumed() {
     let all = records(&herd.env, "J");
     assert_eq!((of_kind(&all, "sent").len(), of_kind(&all, "end").len()), (2, 6));
     let resumed = herd.run("J", "run", &["--resume"]).run();
-    resumed.exits(3).stderr_has("2 hosts have ended, 4 run now").stderr_has("pssh: 6 hosts: 4 ok, 2 cancelled\n");
+    resumed
+        .exits(3)
+        .stderr_has("2 hosts keep their outcome, 4 run now")
+        .stderr_has("pssh: 6 hosts: 4 ok, 2 cancelled\n");
     assert!(herd.counts("run").len() == 6 && herd.counts("run").values().all(|count| *count == 1));
 }
 

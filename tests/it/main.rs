@@ -67,6 +67,8 @@ mod cost;
 mod cut;
 /// What we depend on.
 mod dependencies;
+/// The commands, links and pages of the documents.
+mod documents;
 /// Command lines of Debian's pssh, run by ours too.
 mod drop_in;
 /// Another server than OpenSSH's.

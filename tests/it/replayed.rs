@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use pssh::internal::Program;
 use serde_json::Value;
@@ -65,6 +66,52 @@ fn a_replay_tells_every_field_of_every_outcome() {
         texts
     };
     assert_eq!(output(&replay), output(&run));
+}
+
+#[test]
+fn numbers_and_names_of_a_changed_journal_are_harmless() {
+    let (env, sshd) = sshd::hosts(1);
+    env.pssh().hosts(sshd.hosts()).args(["--journal", "J", "true"]).run().exits(0);
+    let text = fs::read_to_string(env.path("J")).expect("the journal");
+    let change = |from: &str, to: &str| {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from}");
+        env.file("J", &changed);
+        env.pssh().args(["--replay", "J", "--times"]).run()
+    };
+    for huge in ["1.8446744073709551e19", "1e19", "1e300", "-1"] {
+        let run = change("\"seconds\":{", &format!("\"seconds\":{{\"retries\":{huge},\"more\":0,"));
+        run.exits(0).stderr_has("127.0.1.1: ok (exit 0)\n").stderr_lacks("fault in pssh");
+    }
+    let run = change("\"label\":\"", "\"label\":\"\\u001b[31mred\\u0007");
+    run.exits(2).stderr_has("J:2: the field \"label\" of the record \"host\" is missing or wrong\n");
+    let run = change("\"shard\":null", "\"shard\":\"1/18446744073709551615\"");
+    run.exits(1).stderr_has("the shard \"1/18446744073709551615\" is not K/N");
+    let run = change("\"shard\":null", "\"shard\":\"1/1000000\"");
+    run.exits(1)
+        .check(run.stderr_text().len() < 400, "not all of them")
+        .stderr_has("11/1000000 and 999989 more are missing\n");
+}
+
+#[test]
+fn a_replay_needs_no_login_name() {
+    let (env, sshd) = sshd::hosts(1);
+    env.pssh().hosts(sshd.hosts()).args(["--journal", "J", "true"]).run().exits(0);
+    // A user of a container, without an entry in the password database.
+    const USER: u32 = 54_321;
+    fs::copy(crate::bin::path_of(Program::Pssh), env.path("own-pssh")).expect("a copy that the user may run");
+    fs::set_permissions(env.path(""), fs::Permissions::from_mode(0o755)).expect("a directory for all");
+    std::os::unix::fs::chown(env.path("J"), Some(USER), None).expect("root");
+    let user = USER.to_string();
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid", &user, "--regid", &user, "--clear-groups", "./own-pssh", "--replay", "J"])
+        .current_dir(env.path(""))
+        .env_clear()
+        .output()
+        .expect("setpriv");
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert_eq!((output.status.code(), &*stdout), (Some(0), ""), "{stderr}");
+    assert!(stderr.contains("pssh: 127.0.1.1: ok (exit 0)\n"), "{stderr}");
 }
 
 #[test]

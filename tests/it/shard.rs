@@ -210,9 +210,9 @@ fn what_is_wrong_with_a_share_is_told_before_anything_connects() {
         (
             "k8s/3",
             &[("JOB_COMPLETION_INDEX", "3")],
-            "--shard k8s: JOB_COMPLETION_INDEX=3 is out of range: expected 0 to 2\n",
+            "--shard k8s/3: JOB_COMPLETION_INDEX=3 is out of range: expected 0 to 2\n",
         ),
-        ("nomad/3", &[], "--shard nomad: NOMAD_ALLOC_INDEX is not set: this is not an allocation of a Nomad job\n"),
+        ("nomad/3", &[], "--shard nomad/3: NOMAD_ALLOC_INDEX is not set: this is not an allocation of a Nomad job\n"),
         (
             "gitlab",
             &[("CI_NODE_TOTAL", "3")],

@@ -138,6 +138,8 @@ const EXAMPLES_PSSH: &[&str] = &[
     "pssh -h hosts.txt -I 'cat > /etc/motd' < motd\tstandard input to every host",
     "pssh -h hosts.txt --host-args versions.csv 'deploy %(version)q'\teach host with its own value, quoted",
     "pssh -J bastion -h hosts.txt --sudo --script setup.sh\ta local script as root, behind a jump host",
+    "pssh -h hosts.txt --journal deploy.journal --resume ./deploy\tcontinues a run that was interrupted; no command runs twice",
+    "pssh --replay deploy.journal --failed-to failed.txt\tshows it again, and lists the hosts that failed",
 ];
 
 const EXAMPLES_PSCP: &[&str] = &[

@@ -20,7 +20,7 @@ pub struct JournalOpts {
     #[arg(long = "journal-output", hide_short_help = true, help_heading = "Journal", requires = "journal")]
     pub journal_output: bool,
 
-    /// Run hosts that ended so: unreached, failed, lost
+    /// Run again the hosts with these outcomes
     ///
     /// Several words are separated by commas: unreached, failed, or an outcome, such as exit, timeout, lost, cancelled or ok. failed
     /// leaves out lost hosts and hosts whose command may still run. The list of hosts must be the same, the command need not be.
@@ -41,7 +41,7 @@ pub struct ResumeOpt {
     /// Continue the run in the journal; send nothing twice
     ///
     /// Hosts, command and values must be the same. Hosts that have ended keep their outcome. A host whose command was sent and whose end
-    /// is not known is lost, and is not repeated. Without a journal, a new run begins.
+    /// is not known is lost, and is not repeated. If FILE has no run yet, a new one begins.
     #[arg(long = "resume", help_heading = "Journal", requires = "journal", conflicts_with = "rerun")]
     pub resume: bool,
 }

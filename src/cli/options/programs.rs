@@ -490,8 +490,8 @@ impl Program {
             Program::Prsync => Prsync::from_arg_matches(&matches).map(Opts::from),
             Program::Pnuke => Pnuke::from_arg_matches(&matches).map(Opts::from),
         };
-        // Only --explain needs them.
-        let given = |opts: &Opts| match opts.other.explain {
+        // Only these need them.
+        let given = |opts: &Opts| match opts.other.explain || !opts.reports.journal.replay.is_empty() {
             true => given::of_command_line(&command, &matches),
             false => Vec::new(),
         };

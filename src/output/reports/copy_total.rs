@@ -39,11 +39,11 @@ pub struct CopyTotal {
 }
 
 impl CopyTotal {
-    /// Creates a report for a run of `hosts` hosts that begins now, with its standard error on a terminal or not.
-    pub fn new(settings: CopySettings, hosts: usize, is_terminal: bool) -> CopyTotal {
+    /// Creates a report for `hosts` of `jobs` jobs, in a run that begins now, with its standard error on a terminal or not.
+    pub fn new(settings: CopySettings, (jobs, hosts): (usize, usize), is_terminal: bool) -> CopyTotal {
         CopyTotal {
             settings,
-            copied: Copied::new(hosts),
+            copied: Copied::new(jobs),
             start: Instant::now(),
             hosts,
             well: 0,
@@ -128,7 +128,7 @@ mod tests {
     /// Returns the lines after a run on three hosts, each with its part of 1 MB copied and its outcome.
     fn lines(settings: CopySettings, ends: [(u64, Outcome); 3], seconds: u64) -> Vec<String> {
         let jobs = crate::plan::job::of_list("a b c");
-        let mut total = CopyTotal::new(settings, jobs.len(), false);
+        let mut total = CopyTotal::new(settings, (jobs.len(), jobs.len()), false);
         let mut output = Output::over(None, None, &Style::default());
         for (job, (done, outcome)) in jobs.iter().zip(ends) {
             let progress = Progress { done, total: 1_000_000 };

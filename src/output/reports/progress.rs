@@ -77,6 +77,8 @@ pub struct Progress {
     is_stopping: bool,
     ended: u64,
     failed: u64,
+    /// Those that a signal or a limit stopped, or that it kept from starting.
+    cancelled: u64,
     copied: Copied,
 }
 
@@ -104,6 +106,7 @@ impl Progress {
             is_stopping: false,
             ended: 0,
             failed: 0,
+            cancelled: 0,
             copied,
         }
     }
@@ -136,6 +139,9 @@ impl Progress {
         let mut others = Vec::new();
         if self.failed > 0 {
             others.push(format!("{} failed", self.failed));
+        }
+        if self.cancelled > 0 {
+            others.push(format!("{} cancelled", self.cancelled));
         }
         others.extend(self.copied.text(now));
         let seconds = now.saturating_duration_since(self.start).as_secs();
@@ -219,10 +225,14 @@ impl Report for Progress {
             }
             EventKind::Finished { outcome, .. } => {
                 self.set(job, Doing::Nothing, event.at);
-                let is_well = outcome.class() == Class::Ok;
-                self.copied.end(job.number, is_well);
+                let class = outcome.class();
+                self.copied.end(job.number, class == Class::Ok);
                 self.ended += 1;
-                self.failed += u64::from(!is_well);
+                match class {
+                    Class::Ok => {}
+                    Class::Cancelled => self.cancelled += 1,
+                    _ => self.failed += 1,
+                }
             }
             EventKind::Copied(progress) => self.copied.note(job.number, *progress),
             EventKind::Batch(_)
@@ -392,6 +402,19 @@ mod tests {
         assert!(line.ends_with(" 0/3 2 checking, 0:05, slowest a (4 s, checking)"), "{line}");
         let line = shown(1, 5, EventKind::Finished { outcome: Outcome::Exited(0), attempts: 1 });
         assert!(line.ends_with(" 1/3 1 checking, 0:05, slowest a (4 s, checking)"), "{line}");
+    }
+
+    #[test]
+    fn hosts_that_were_not_started_have_not_failed() {
+        let jobs = crate::plan::job::of_list("a b c");
+        let mut progress = Progress::new(jobs.len());
+        let mut shown = |job, kind| line_after(&mut progress, &jobs, job, 3, kind);
+        shown(0, EventKind::Started);
+        let outcome = Outcome::Cancelled { stage: crate::events::event::HostStage::Waiting, why: None };
+        let line = shown(1, EventKind::Finished { outcome, attempts: 0 });
+        assert!(line.ends_with(" 1/3 1 connecting, 1 cancelled, 0:03"), "{line}");
+        let line = shown(0, EventKind::Finished { outcome: Outcome::Exited(1), attempts: 1 });
+        assert!(line.ends_with(" 2/3 0 running, 1 failed, 1 cancelled, 0:03"), "{line}");
     }
 
     #[test]

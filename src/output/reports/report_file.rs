@@ -54,6 +54,32 @@ impl FileError {
     }
 }
 
+/// Files that no report may replace or add to: journals.
+pub struct Untouched(Vec<(u64, u64)>);
+
+impl Untouched {
+    /// Returns those with these paths, as far as they are there.
+    pub fn of(paths: &[PathBuf]) -> Untouched {
+        Untouched(paths.iter().filter_map(|path| Untouched::identity(path)).collect())
+    }
+
+    /// Checks that the file of a report is none of them, whatever its name; `option` names it on the command line.
+    ///
+    /// # Errors
+    /// It is one.
+    pub fn check(&self, option: &'static str, path: &Path) -> Result<(), FileError> {
+        // Asks the system for nothing in a run without a journal.
+        if self.0.is_empty() || Untouched::identity(path).is_none_or(|identity| !self.0.contains(&identity)) {
+            return Ok(());
+        }
+        Err(FileError::new(option, path, io::Error::other("it is the journal; name another file")))
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        rustix::fs::stat(path).ok().map(|about| (about.st_dev, about.st_ino))
+    }
+}
+
 impl ReportFile {
     /// Checks before the run that the file can be written; `option` names it on the command line.
     ///
