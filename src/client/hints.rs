@@ -136,6 +136,10 @@ fn of_remedy(remedy: &Remedy) -> String {
         Remedy::MakeRoom { directory, .. } => return format!("free some space in {}", directory.display()),
         Remedy::OutputIncomplete { .. } => "its output is incomplete",
         Remedy::FindOutEnd => "find out on the host how it ended",
+        Remedy::CopyAgain { leaves_files: true } => {
+            "the copy can be repeated; an unfinished file of the first one may be left: .NAME.pssh-*"
+        }
+        Remedy::CopyAgain { leaves_files: false } => "the copy can be repeated",
         Remedy::Report => "please report this fault",
         Remedy::PasswordNeeded => "the server asks for a password: set Settings::password",
         Remedy::AnswerNeeded => "the server asks a question that only the user can answer (Settings::may_ask)",
