@@ -15,13 +15,15 @@ use crate::system::{panics, password_source, redact};
 use crate::text::message::reason;
 
 /// Runs the process, from the command line to the exit status.
-pub fn main(program: Program) -> ExitCode {
+pub fn main() -> ExitCode {
     if let Some(status) = rsync::as_remote_shell(std::env::args_os()) {
         return ExitCode::from(status.unwrap_or_else(|problem| {
-            notices::complain(program, &problem);
+            // rsync starts the file of prsync, whose name is pssh.
+            notices::complain(Program::Prsync, &problem);
             rsync::NO_CONNECTION
         }));
     }
+    let program = Program::called(std::env::args_os().next().as_deref());
     panics::install(move |told| match told {
         Told::Line(text) => notices::complain(program, text),
         Told::Trace(text) => notices::raw_stderr(text),
