@@ -145,4 +145,4 @@ _pnuke() {
     esac
 }
 
-complete -F _pnuke pnuke
+complete -F _pnuke pnuke parallel-nuke

@@ -149,4 +149,4 @@ _pssh() {
     esac
 }
 
-complete -F _pssh pssh
+complete -F _pssh pssh parallel-ssh

@@ -17,6 +17,7 @@ use crate::plan::job::Job;
 use crate::plan::portion::Portion;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
+use crate::ssh;
 use crate::system::cancel::Cancel;
 use crate::system::files::bounded;
 use crate::system::open_files::{self, Held};
@@ -73,6 +74,9 @@ impl Engine {
         work: Work,
         cancel: &Cancel,
     ) -> Result<Engine, Unprepared> {
+        if let Some(unusable) = ssh::unusable() {
+            return Err(Unprepared::Libssh2(unusable.to_string()));
+        }
         settings.pool_size = settings.pool_size.min(specs.len()).max(1);
         let (runner, jobs) = bounded::under(cancel, || Runner::new(settings.clone(), specs, work, cancel))?;
         let runner = Arc::new(runner);
