@@ -40,6 +40,10 @@ _pnuke_hosts() {
         fi
     done < <(command "$1" --generate hosts 2>/dev/null)
     _pnuke_words "$names"
+    # The group of a source follows its colon.
+    if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *: ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
 }
 
 _pnuke() {
@@ -71,7 +75,7 @@ _pnuke() {
             break
             ;;
         --*)
-            if [[ " --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --config-file --option --ssh-option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --run-as " == *" $word "* ]]; then
+            if [[ " --hosts --host --nodes --only --exclude --shard --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval --config-file --option --ssh-option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --journal --rerun --replay --generate --timeout --channel-timeout --format --run-as " == *" $word "* ]]; then
                 option=$word
             fi
             ;;
@@ -102,7 +106,7 @@ _pnuke() {
             value=${value:2}
             ;;
         -*)
-            _pnuke_words "$(compgen -W '-h --hosts -H --host -w --nodes --only --exclude -g --host-glob -l --user --host-config -p --par --pool-size --total-timeout --stop-on-errors --batch --pause --confirm --order --stop-on-unreached --connect-par --rate -F --config-file -O --option --ssh-option -x --extra-args -X --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent -4 -6 -C --compression -A --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts -J --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file -o --outdir -e --errdir --fileappend --progress --color --colour --raw --json -q --quiet --times --failed-to --junit --ci-summary --max-status -v --verbose --explain --generate --help -V --version -t --timeout --channel-timeout --format --no-headers --dry-run --sudo --run-as' -- "$value")"
+            _pnuke_words "$(compgen -W '-h --hosts -H --host -w --nodes --only --exclude --shard -g --host-glob -l --user --host-config -p --par --pool-size --total-timeout --stop-on-errors --batch --pause --confirm --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval -F --config-file -O --option --ssh-option -x --extra-args -X --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent -4 -6 -C --compression -A --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts -J --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file -o --outdir -e --errdir --fileappend --progress --color --colour --raw --json -q --quiet --times --failed-to --junit --ci-summary --max-status --journal --journal-output --rerun --replay --resume -v --verbose --explain --list --generate --help -V --version -t --timeout --channel-timeout --format --no-headers --dry-run --sudo --run-as' -- "$value")"
             return
             ;;
         esac
@@ -118,6 +122,7 @@ _pnuke() {
         -l | --user) _pnuke_words "$(compgen -u -- "$value")" ;;
         --host-config) _pnuke_files ;;
         --confirm) _pnuke_words $'first\neach' ;;
+        --check) _pnuke_words "$(compgen -c -- "$value")" ;;
         -F | --config-file) _pnuke_files ;;
         --identity) _pnuke_files ;;
         --agent) _pnuke_files ;;
@@ -139,6 +144,9 @@ _pnuke() {
         --failed-to) _pnuke_files ;;
         --junit) _pnuke_files ;;
         --ci-summary) _pnuke_files ;;
+        --journal) _pnuke_files ;;
+        --replay) _pnuke_files ;;
+        --list) _pnuke_words $'lines\nfull\nfolded' ;;
         --generate) _pnuke_words $'man\nconfig-man\nbash\nzsh\nfish' ;;
         --format) _pnuke_words $'lines\ninline\nstatus\ngather\njson\nnone' ;;
         --run-as) _pnuke_words "$(compgen -u -- "$value")" ;;

@@ -13,7 +13,7 @@ function __pnuke_at_options
                 return 1
             case '--*=*'
             case '--*'
-                contains -- $word --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --config-file --option --ssh-option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --run-as; and set value yes
+                contains -- $word --hosts --host --nodes --only --exclude --shard --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval --config-file --option --ssh-option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --journal --rerun --replay --generate --timeout --channel-timeout --format --run-as; and set value yes
             case '-?*'
                 string match -qr -- '^-[^hHwglpFOxXJoet]*[hHwglpFOxXJoet]$' $word; and set value yes
             case '*'
@@ -46,21 +46,26 @@ complete -c pnuke -n __pnuke_at_options -s H -l host -d 'Add hosts, separated by
 complete -c pnuke -n __pnuke_at_options -s w -l nodes -d 'Add hosts, separated by commas: \'web[1-9],@db\'' -x -a "(__pnuke_hosts ',!&^')"
 complete -c pnuke -n __pnuke_at_options -l only -d 'Run only on these hosts: names, \'web*\', \'/^db/\'' -x -a "(__pnuke_hosts ',!&^')"
 complete -c pnuke -n __pnuke_at_options -l exclude -d 'Leave out these hosts, in the format of --only' -x -a "(__pnuke_hosts ',!&^')"
+complete -c pnuke -n __pnuke_at_options -l shard -d 'Run on a share of all hosts, such as 3/8 or slurm' -x
 complete -c pnuke -n __pnuke_at_options -s g -l host-glob -d 'Of the hosts in files, run only on those that match' -x
 complete -c pnuke -n __pnuke_at_options -s l -l user -d 'Log in as USER on hosts without a user of their own' -x -a '(__fish_complete_users)'
 complete -c pnuke -n __pnuke_at_options -l host-config -d 'Read settings of hosts from this TOML file' -r -F
 complete -c pnuke -n __pnuke_at_options -s p -l par -l pool-size -d 'Run at most N hosts at once [default: 10]' -x
 complete -c pnuke -n __pnuke_at_options -l total-timeout -d 'Stop the whole run after TIME [default: none]' -x
 complete -c pnuke -n __pnuke_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]'
-complete -c pnuke -n __pnuke_at_options -l batch -d 'Go batch by batch, of these sizes: 1,10%,50%' -x
+complete -c pnuke -n __pnuke_at_options -l batch -d 'Go batch by batch: 1,10%,50%' -x
 complete -c pnuke -n __pnuke_at_options -l pause -d 'Wait for TIME between batches' -x
 complete -c pnuke -n __pnuke_at_options -l confirm -d 'Ask before the second batch, or before each one'
 complete -c pnuke -n __pnuke_at_options -l order -d 'Start hosts in this order: list, reverse, shuffle' -x
 complete -c pnuke -n __pnuke_at_options -l stop-on-unreached -d 'Stop the run once N hosts, or N%, were not reached' -x
 complete -c pnuke -n __pnuke_at_options -l connect-par -d 'Log in to at most N hosts at once' -x
 complete -c pnuke -n __pnuke_at_options -l rate -d 'Start at most N hosts in a time: 10/s, 0.5/s, 30/m' -x
+complete -c pnuke -n __pnuke_at_options -l success -d 'Count these ends as success [default: 0]' -x
+complete -c pnuke -n __pnuke_at_options -l check -d 'Repeat CMD on each host until it exits with 0' -x -a '(__fish_complete_command)'
+complete -c pnuke -n __pnuke_at_options -l check-timeout -d 'Give up the check after TIME [default: 60]' -x
+complete -c pnuke -n __pnuke_at_options -l check-interval -d 'Wait TIME between two tries [default: 2]' -x
 complete -c pnuke -n __pnuke_at_options -s F -l config-file -d 'Use this ssh_config file instead, or `none`' -r -F
-complete -c pnuke -n __pnuke_at_options -s O -l option -l ssh-option -d 'Set an ssh_config option, such as Compression=yes' -x
+complete -c pnuke -n __pnuke_at_options -s O -l option -l ssh-option -d 'Set an ssh_config option' -x
 complete -c pnuke -n __pnuke_at_options -s x -l extra-args -d 'Set ssh\'s own options, such as \'-p 2222 -tt\'' -x
 complete -c pnuke -n __pnuke_at_options -s X -l extra-arg -d 'Add one word to ssh\'s options, as it is' -x
 complete -c pnuke -n __pnuke_at_options -l connect-timeout -d 'Give up connecting after TIME [default: 120]' -x
@@ -99,14 +104,20 @@ complete -c pnuke -n __pnuke_at_options -s q -l quiet -d 'Print only failures, o
 complete -c pnuke -n __pnuke_at_options -l times -d 'Print a timing summary'
 complete -c pnuke -n __pnuke_at_options -l failed-to -d 'Write the hosts that failed to this hosts file' -r -F
 complete -c pnuke -n __pnuke_at_options -l junit -d 'Write a JUnit XML report, a test case per host' -r -F
-complete -c pnuke -n __pnuke_at_options -l ci-summary -d 'Append a Markdown summary to FILE [without =FILE: $GITHUB_STEP_SUMMARY]'
+complete -c pnuke -n __pnuke_at_options -l ci-summary -d 'Append a Markdown summary [$GITHUB_STEP_SUMMARY]'
 complete -c pnuke -n __pnuke_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
+complete -c pnuke -n __pnuke_at_options -l journal -d 'Record in FILE what is sent and how hosts end' -r -F
+complete -c pnuke -n __pnuke_at_options -l journal-output -d 'Record what hosts print, too'
+complete -c pnuke -n __pnuke_at_options -l rerun -d 'Run hosts that ended so: unreached, failed, lost' -x
+complete -c pnuke -n __pnuke_at_options -l replay -d 'Show the runs in journals' -r -F
+complete -c pnuke -n __pnuke_at_options -l resume -d 'Continue the run in the journal'
 complete -c pnuke -n __pnuke_at_options -s v -l verbose -d 'Print what is done for each host'
 complete -c pnuke -n __pnuke_at_options -l explain -d 'Print the settings of each host and their origins'
-complete -c pnuke -n __pnuke_at_options -l generate -d 'Print the manual page or shell completions' -x -a 'man config-man bash zsh fish'
+complete -c pnuke -n __pnuke_at_options -l list -d 'Print the hosts'
+complete -c pnuke -n __pnuke_at_options -l generate -d 'Print one: man, config-man, bash, zsh or fish' -x -a 'man config-man bash zsh fish'
 complete -c pnuke -n __pnuke_at_options -l help -d 'Print this help'
 complete -c pnuke -n __pnuke_at_options -s V -l version -d 'Print the version'
-complete -c pnuke -n __pnuke_at_options -s t -l timeout -d 'Stop pkill after TIME, such as 90 or 1m30s [default: no limit]' -x
+complete -c pnuke -n __pnuke_at_options -s t -l timeout -d 'Stop pkill after TIME [default: no limit]' -x
 complete -c pnuke -n __pnuke_at_options -l channel-timeout -d 'Stop pkill if silent for TIME [default: none]' -x
 complete -c pnuke -n __pnuke_at_options -l format -d 'Show how hosts ended in this format [default: status]' -x -a 'lines inline status gather json none'
 complete -c pnuke -n __pnuke_at_options -l no-headers -d 'Leave out the status line of each host'

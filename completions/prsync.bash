@@ -40,6 +40,10 @@ _prsync_hosts() {
         fi
     done < <(command "$1" --generate hosts 2>/dev/null)
     _prsync_words "$names"
+    # The group of a source follows its colon.
+    if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *: ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
 }
 
 _prsync() {
@@ -71,7 +75,7 @@ _prsync() {
             break
             ;;
         --*)
-            if [[ " --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --ssh-args --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --extra-args --extra-arg " == *" $word "* ]]; then
+            if [[ " --hosts --host --nodes --only --exclude --shard --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval --ssh-args --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --progress --color --colour --failed-to --junit --journal --rerun --replay --generate --timeout --channel-timeout --format --extra-args --extra-arg " == *" $word "* ]]; then
                 option=$word
             fi
             ;;
@@ -102,7 +106,7 @@ _prsync() {
             value=${value:2}
             ;;
         -*)
-            _prsync_words "$(compgen -W '-h --hosts -H --host -w --nodes --only --exclude -g --host-glob -l --user --host-config -p --par --pool-size --total-timeout --stop-on-errors --batch --pause --confirm --order --stop-on-unreached --connect-par --rate -r --recursive -a --archive -z --compress -S --ssh-args -d --download -F --config-file -O --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent -4 -6 -C --compression -A --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts -J --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command -o --outdir -e --errdir --fileappend --progress --color --colour --raw --no-headers -i --inline --json -q --quiet --times --failed-to --junit --ci-summary --max-status -v --verbose --explain --generate --help -V --version -t --timeout --channel-timeout --format --dry-run -x --extra-args -X --extra-arg' -- "$value")"
+            _prsync_words "$(compgen -W '-h --hosts -H --host -w --nodes --only --exclude --shard -g --host-glob -l --user --host-config -p --par --pool-size --total-timeout --stop-on-errors --batch --pause --confirm --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval -r --recursive -a --archive -z --compress -S --ssh-args -d --download -F --config-file -O --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent -4 -6 -C --compression -A --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts -J --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command -o --outdir -e --errdir --fileappend --progress --color --colour --raw --no-headers -i --inline --json -q --quiet --times --failed-to --junit --ci-summary --max-status --journal --journal-output --rerun --replay --resume -v --verbose --explain --list --generate --help -V --version -t --timeout --channel-timeout --format --dry-run -x --extra-args -X --extra-arg' -- "$value")"
             return
             ;;
         esac
@@ -118,6 +122,7 @@ _prsync() {
         -l | --user) _prsync_words "$(compgen -u -- "$value")" ;;
         --host-config) _prsync_files ;;
         --confirm) _prsync_words $'first\neach' ;;
+        --check) _prsync_words "$(compgen -c -- "$value")" ;;
         -F | --config-file) _prsync_files ;;
         --identity) _prsync_files ;;
         --agent) _prsync_files ;;
@@ -138,6 +143,9 @@ _prsync() {
         --failed-to) _prsync_files ;;
         --junit) _prsync_files ;;
         --ci-summary) _prsync_files ;;
+        --journal) _prsync_files ;;
+        --replay) _prsync_files ;;
+        --list) _prsync_words $'lines\nfull\nfolded' ;;
         --generate) _prsync_words $'man\nconfig-man\nbash\nzsh\nfish' ;;
         --format) _prsync_words $'lines\ninline\nstatus\ngather\njson\nnone' ;;
     esac

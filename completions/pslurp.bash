@@ -40,6 +40,10 @@ _pslurp_hosts() {
         fi
     done < <(command "$1" --generate hosts 2>/dev/null)
     _pslurp_words "$names"
+    # The group of a source follows its colon.
+    if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *: ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
 }
 
 _pslurp() {
@@ -71,7 +75,7 @@ _pslurp() {
             break
             ;;
         --*)
-            if [[ " --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --localdir --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --extra-args --extra-arg --run-as " == *" $word "* ]]; then
+            if [[ " --hosts --host --nodes --only --exclude --shard --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval --localdir --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --journal --rerun --replay --generate --timeout --channel-timeout --format --extra-args --extra-arg --run-as " == *" $word "* ]]; then
                 option=$word
             fi
             ;;
@@ -102,7 +106,7 @@ _pslurp() {
             value=${value:2}
             ;;
         -*)
-            _pslurp_words "$(compgen -W '-h --hosts -H --host -w --nodes --only --exclude -g --host-glob -l --user --host-config -p --par --pool-size --total-timeout --stop-on-errors --batch --pause --confirm --order --stop-on-unreached --connect-par --rate -r --recursive --preserve --checksum --resume --inplace -L --localdir -F --config-file -O --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent -4 -6 -C --compression -A --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts -J --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file -o --outdir -e --errdir --fileappend --progress --color --colour --raw --json -q --quiet --times --failed-to --junit --ci-summary --max-status -v --verbose --explain --generate --help -V --version -t --timeout --channel-timeout --format --no-headers --dry-run -x --extra-args -X --extra-arg --sudo --run-as' -- "$value")"
+            _pslurp_words "$(compgen -W '-h --hosts -H --host -w --nodes --only --exclude --shard -g --host-glob -l --user --host-config -p --par --pool-size --total-timeout --stop-on-errors --batch --pause --confirm --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval -r --recursive --preserve --checksum --resume --inplace -L --localdir -F --config-file -O --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent -4 -6 -C --compression -A --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts -J --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file -o --outdir -e --errdir --fileappend --progress --color --colour --raw --json -q --quiet --times --failed-to --junit --ci-summary --max-status --journal --journal-output --rerun --replay -v --verbose --explain --list --generate --help -V --version -t --timeout --channel-timeout --format --no-headers --dry-run -x --extra-args -X --extra-arg --sudo --run-as' -- "$value")"
             return
             ;;
         esac
@@ -118,6 +122,7 @@ _pslurp() {
         -l | --user) _pslurp_words "$(compgen -u -- "$value")" ;;
         --host-config) _pslurp_files ;;
         --confirm) _pslurp_words $'first\neach' ;;
+        --check) _pslurp_words "$(compgen -c -- "$value")" ;;
         -L | --localdir) _pslurp_files -d ;;
         -F | --config-file) _pslurp_files ;;
         --identity) _pslurp_files ;;
@@ -140,6 +145,9 @@ _pslurp() {
         --failed-to) _pslurp_files ;;
         --junit) _pslurp_files ;;
         --ci-summary) _pslurp_files ;;
+        --journal) _pslurp_files ;;
+        --replay) _pslurp_files ;;
+        --list) _pslurp_words $'lines\nfull\nfolded' ;;
         --generate) _pslurp_words $'man\nconfig-man\nbash\nzsh\nfish' ;;
         --format) _pslurp_words $'lines\ninline\nstatus\ngather\njson\nnone' ;;
         --run-as) _pslurp_words "$(compgen -u -- "$value")" ;;

@@ -40,6 +40,10 @@ _pssh_hosts() {
         fi
     done < <(command "$1" --generate hosts 2>/dev/null)
     _pssh_words "$names"
+    # The group of a source follows its colon.
+    if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *: ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
 }
 
 _pssh() {
@@ -71,7 +75,7 @@ _pssh() {
             break
             ;;
         --*)
-            if [[ " --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --timeout --channel-timeout --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --script --host-args --host-column --host-arg --shell --env --config-file --option --ssh-option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --run-as --sudo-password-file --format --outdir --errdir --progress --color --colour --prefix --encoding --ci-groups --failed-to --junit --generate " == *" $word "* ]]; then
+            if [[ " --hosts --host --nodes --only --exclude --shard --host-glob --user --host-config --par --pool-size --timeout --channel-timeout --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval --script --host-args --host-column --host-arg --shell --env --config-file --option --ssh-option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --run-as --sudo-password-file --format --outdir --errdir --progress --color --colour --prefix --encoding --ci-groups --failed-to --junit --journal --rerun --replay --generate " == *" $word "* ]]; then
                 option=$word
             fi
             ;;
@@ -102,7 +106,7 @@ _pssh() {
             value=${value:2}
             ;;
         -*)
-            _pssh_words "$(compgen -W '-h --hosts -H --host -w --nodes --only --exclude -g --host-glob -l --user --host-config -p --par --pool-size -t --timeout --channel-timeout --total-timeout --stop-on-errors --batch --pause --confirm --order --stop-on-unreached --connect-par --rate -I --send-input --script --host-args --host-column --host-arg --template --shell --no-shell --ping --forward-agent --pty --tty --env -F --config-file -O --option --ssh-option -x --extra-args -X --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent -4 -6 -C --compression -A --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts -J --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo --run-as --sudo-password-file --format -o --outdir -e --errdir --fileappend --progress --color --colour --raw --no-headers -P --print -i --inline --inline-stdout --sort --prefix --no-prefix --align --encoding --diff --expect-same --ci-groups --json -q --quiet --times --failed-to --junit --ci-summary --max-status -v --verbose --dry-run --explain --generate --help -V --version' -- "$value")"
+            _pssh_words "$(compgen -W '-h --hosts -H --host -w --nodes --only --exclude --shard -g --host-glob -l --user --host-config -p --par --pool-size -t --timeout --channel-timeout --total-timeout --stop-on-errors --batch --pause --confirm --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval -I --send-input --script --host-args --host-column --host-arg --template --shell --no-shell --ping --forward-agent --pty --tty --env -F --config-file -O --option --ssh-option -x --extra-args -X --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent -4 -6 -C --compression -A --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts -J --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo --run-as --sudo-password-file --format -o --outdir -e --errdir --fileappend --progress --color --colour --raw --no-headers -P --print -i --inline --inline-stdout --sort --prefix --no-prefix --align --encoding --diff --expect-same --ci-groups --json -q --quiet --times --failed-to --junit --ci-summary --max-status --journal --journal-output --rerun --replay --resume -v --verbose --dry-run --explain --list --generate --help -V --version' -- "$value")"
             return
             ;;
         esac
@@ -118,6 +122,7 @@ _pssh() {
         -l | --user) _pssh_words "$(compgen -u -- "$value")" ;;
         --host-config) _pssh_files ;;
         --confirm) _pssh_words $'first\neach' ;;
+        --check) _pssh_words "$(compgen -c -- "$value")" ;;
         --script) _pssh_files ;;
         --host-args) _pssh_files ;;
         --shell) _pssh_words "$(compgen -c -- "$value")" ;;
@@ -145,6 +150,9 @@ _pssh() {
         --failed-to) _pssh_files ;;
         --junit) _pssh_files ;;
         --ci-summary) _pssh_files ;;
+        --journal) _pssh_files ;;
+        --replay) _pssh_files ;;
+        --list) _pssh_words $'lines\nfull\nfolded' ;;
         --generate) _pssh_words $'man\nconfig-man\nbash\nzsh\nfish' ;;
     esac
 }

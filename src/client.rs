@@ -38,14 +38,16 @@ use crate::command::host_args::{self, Arguments, HostArgsError};
 use crate::command::input::{Hangup, Input, Inputs, Writer};
 use crate::command::sudo::{self, Sudo};
 use crate::command::{self, CommandError, CommandLine, Shell, Wrapping};
-use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Event, EventKind, Outcome, Stream};
 use crate::events::host_error::HostError;
-use crate::hosts::{self, HostSpec, HostsError};
+use crate::events::tally::Tally;
+use crate::hosts::{self, HostSpec, HostsError, ListPlace};
 use crate::plan::error::Unprepared;
 use crate::plan::job::{Commands, Job};
 use crate::plan::portion::Portion;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
+use crate::run::earlier::Earlier;
 use crate::run::engine::{Engine, StartError};
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::lock::lock;
@@ -121,7 +123,8 @@ impl Client {
     ///
     /// # Errors
     /// The list is empty.
-    pub fn of(hosts: Vec<HostSpec>, settings: Settings) -> Result<Client, ClientError> {
+    pub fn of(mut hosts: Vec<HostSpec>, settings: Settings) -> Result<Client, ClientError> {
+        ListPlace::set(&mut hosts);
         if hosts.is_empty() { Err(ClientError::NoHosts) } else { Ok(Client { hosts, settings }) }
     }
 
@@ -277,8 +280,9 @@ impl Command<'_> {
             ..self.client.settings.clone()
         };
         let cancel = Cancel::new()?;
-        let engine = Engine::new(settings, self.client.hosts.clone(), Work::Commands { commands, inputs }, &cancel)?;
-        let started = engine.start(Held::default())?;
+        let engine =
+            Engine::new(settings, self.client.hosts.clone(), Work::Commands { commands, inputs }, None, &cancel)?;
+        let started = engine.start(Held::default(), Earlier::default(), None)?;
         let mut writers = writers.into_iter();
         let hosts = engine.jobs().iter().map(|job| Host::new(job, writers.next())).collect::<Arc<[Host]>>();
         let shared = Arc::new(Shared { hosts, open: Mutex::new(engine.jobs().len()), changed: Condvar::new() });
@@ -412,6 +416,8 @@ impl Shared {
                 | EventKind::Warning(_)
                 | EventKind::Paused { .. }
                 | EventKind::Resumed
+                | EventKind::Checking
+                | EventKind::Checked(_)
                 | EventKind::Copied(_) => {}
             }
         }
@@ -516,16 +522,13 @@ impl Host {
 
     /// Returns the exit status of the command, if one was received. A command that was killed by a signal has none.
     pub fn exit_code(&self) -> Option<u32> {
-        match self.outcome()? {
-            Outcome::Exited(status) => Some(*status),
-            _ => None,
-        }
+        self.outcome()?.exit_status()
     }
 
     /// Returns the outcome, unless the command ended with an exit status or a signal: the host was not reached, took too long or was
     /// stopped, or its connection was lost.
     pub fn exception(&self) -> Option<&Outcome> {
-        self.outcome().filter(|outcome| !matches!(outcome, Outcome::Exited(_) | Outcome::Signaled { .. }))
+        self.outcome().filter(|outcome| outcome.exit_status().is_none() && outcome.signal().is_none())
     }
 
     /// Discards all output that was not read, and all further output.

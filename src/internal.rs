@@ -6,6 +6,7 @@ pub use crate::cli::ssh_args::split::shell_words;
 pub use crate::cli::ssh_args::{Tool, Word, understand};
 pub use crate::copy::rsync::{Direction, Rsync, Transfer, meaning as meaning_of_rsync};
 pub use crate::events::event::{Event, EventKind, Stream};
+pub use crate::hosts::options::KEYS as HOST_KEYS;
 pub use crate::plan::program::Program;
 pub use crate::ssh::Watch;
 pub use crate::ssh::algorithms::{Kind, offered};

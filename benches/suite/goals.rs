@@ -101,6 +101,18 @@ pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
             ratio(megabytes(of("c", Tool::This)), megabytes(of("c", Tool::Bssh))),
             AtMost(1.0),
         ),
+        goal(
+            "h",
+            "CPU per host with a journal, to that without",
+            ratio(cpu(entry("h", Tool::This, Show::Journal)), cpu(entry("h", Tool::This, Show::Lines))),
+            AtMost(1.05),
+        ),
+        goal(
+            "h",
+            "time with a journal, to that without",
+            ratio(wall(entry("h", Tool::This, Show::Journal)), wall(entry("h", Tool::This, Show::Lines))),
+            AtMost(1.05),
+        ),
         // Half a round trip is what the measurement can tell.
         goal(
             "d",

@@ -78,6 +78,8 @@ pub(crate) struct Measured {
     pub(crate) largest: u64,
     /// Processes at once.
     pub(crate) processes: u64,
+    /// Open file descriptors of all processes at once.
+    pub(crate) descriptors: u64,
     /// Bytes that it printed.
     pub(crate) printed: u64,
 }
@@ -126,6 +128,7 @@ pub(crate) fn measure(invocation: &Invocation, hosts: usize, lines: usize, limit
         looks: number("looks")?,
         largest: number("largest")?,
         processes: number("processes")?,
+        descriptors: number("descriptors")?,
         printed: number("printed")?,
     })
 }
@@ -187,6 +190,7 @@ pub(crate) fn main() -> Result<()> {
         "looks": watched.looks,
         "largest": u64::try_from(usage.max_rss()).unwrap_or_default() * 1024,
         "processes": watched.processes,
+        "descriptors": watched.descriptors,
         "printed": seen.bytes,
         "problem": problem,
     });
@@ -244,6 +248,7 @@ struct Watched {
     memory: u64,
     looks: u64,
     processes: u64,
+    descriptors: u64,
     problem: Option<String>,
 }
 
@@ -257,6 +262,8 @@ fn watch(started: Instant, limit: Duration, ended: &Mutex<Option<Instant>>, is_o
         let memory = processes.iter().filter_map(|pid| memory_of(*pid)).sum();
         watched.memory = watched.memory.max(memory);
         watched.processes = watched.processes.max(processes.len() as u64);
+        let descriptors = processes.iter().filter_map(|pid| descriptors_of(*pid)).sum();
+        watched.descriptors = watched.descriptors.max(descriptors);
         watched.looks += 1;
 
         let over = ended.lock().is_ok_and(|ended| ended.is_some_and(|ended| ended.elapsed() > AFTERLIFE));
@@ -299,6 +306,12 @@ fn descendants(root: Pid) -> Vec<Pid> {
         }
     }
     found
+}
+
+/// How many file descriptors are open.
+fn descriptors_of(pid: Pid) -> Option<u64> {
+    let files = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).ok()?;
+    Some(files.count() as u64)
 }
 
 /// The proportional set size, in bytes.

@@ -105,6 +105,10 @@ impl Outcome {
             let wall = cells(Entry::wall, 1e3, "ms");
             let _ = writeln!(text, "| {name} | {cpu} | {wall} | {} |", cells(Entry::memory, 1e-6, "MB"));
         }
+        if let [entry] = &self.entries[..] {
+            let most = |value: fn(&Measured) -> u64| entry.runs.iter().map(value).max().unwrap_or(0);
+            let _ = writeln!(text, "\nAt most {} open file descriptors.", most(|run| run.descriptors));
+        }
         text
     }
 
@@ -112,7 +116,8 @@ impl Outcome {
     pub(crate) fn to_json(&self) -> Value {
         let run = |run: &Measured| {
             json!({"wall": run.wall, "first": run.first, "user": run.user, "system": run.system, "memory": run.memory,
-                "looks": run.looks, "largest": run.largest, "processes": run.processes, "printed": run.printed})
+                "looks": run.looks, "largest": run.largest, "processes": run.processes,
+                "descriptors": run.descriptors, "printed": run.printed})
         };
         let entry = |entry: &Entry| {
             json!({"tool": entry.tool.word(), "format": entry.show.word(), "command": entry.command_line,

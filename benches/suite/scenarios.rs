@@ -125,6 +125,9 @@ const FORMATS: &[(Tool, Show)] = &[
     (Tool::Xargs, Show::Lines),
 ];
 
+/// Without a journal, and with one.
+const JOURNAL: &[(Tool, Show)] = &[(Tool::This, Show::Lines), (Tool::This, Show::Journal)];
+
 /// Everybody, and ssh itself: there is one host only.
 const SINGLE: &[(Tool, Show)] = &[
     (Tool::This, Show::Lines),
@@ -135,6 +138,9 @@ const SINGLE: &[(Tool, Show)] = &[
     (Tool::ParallelSsh, Show::Lines),
     (Tool::Bssh, Show::Inline),
 ];
+
+/// This pssh alone: what it takes, not how it compares.
+const ALONE: &[(Tool, Show)] = &[(Tool::This, Show::Lines)];
 
 const BYTES: u64 = 50_000_000;
 const BASE: Case = Case {
@@ -192,6 +198,25 @@ pub(crate) const CASES: &[Case] = &[
     Case { key: "e-100", title: "100 hosts, 64 at once", hosts: 100, rounds: 7, ..BASE },
     Case { key: "e-1000", title: "1,000 hosts, 64 at once", rounds: 3, ..BASE },
     Case { key: "e-5000", title: "5,000 hosts, 64 at once", hosts: 5000, rounds: 3, ..BASE },
+    Case { key: "i-1000", title: "1,000 hosts, 100 at once", parallel: 100, contest: ALONE, ..BASE },
+    Case {
+        key: "i-10000",
+        title: "10,000 hosts, 100 at once",
+        hosts: 10_000,
+        parallel: 100,
+        rounds: 3,
+        contest: ALONE,
+        ..BASE
+    },
+    Case {
+        key: "i-100000",
+        title: "100,000 hosts, 100 at once",
+        hosts: 100_000,
+        parallel: 100,
+        rounds: 1,
+        contest: ALONE,
+        ..BASE
+    },
     Case { key: "f-direct", title: "50 hosts, directly, all at once", hosts: 50, parallel: 50, ..BASE },
     Case {
         key: "f-bastion",
@@ -228,4 +253,11 @@ pub(crate) const CASES: &[Case] = &[
         ..BASE
     },
     Case { key: "g-one", title: "One host says one line", hosts: 1, parallel: 1, rounds: 15, contest: SINGLE, ..BASE },
+    Case {
+        key: "h",
+        title: "1,000 hosts say one line, 64 at once, and are recorded",
+        rounds: 7,
+        contest: JOURNAL,
+        ..BASE
+    },
 ];

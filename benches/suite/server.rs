@@ -17,7 +17,7 @@ use crate::scenarios::Work;
 /// The argument that makes this program the server.
 pub(crate) const ARGUMENT: &str = "--be-the-server";
 /// The most hosts that have an address of their own.
-pub(crate) const MOST_HOSTS: usize = 10_000;
+pub(crate) const MOST_HOSTS: usize = 100_000;
 /// Where the jump host listens.
 const BASTION: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 1, 99, 1));
 /// How long the last connections of a run may take to be closed.
@@ -26,16 +26,20 @@ const SETTLING: Duration = Duration::from_secs(5);
 /// The address of a host. All have 13 characters: some tools break lines, and then only lengths can be checked.
 pub(crate) fn address(host: usize) -> IpAddr {
     let place = |number: usize| u8::try_from(100 + number % 100).unwrap_or(u8::MAX);
-    IpAddr::V4(Ipv4Addr::new(127, 1, place(host / 100), place(host)))
+    // From 127.1 to 127.9, and then 127.0.
+    let first = u8::try_from((1 + host / 10_000) % 10).unwrap_or(u8::MAX);
+    IpAddr::V4(Ipv4Addr::new(127, first, place(host / 100), place(host)))
 }
 
 /// The host whose address this is.
 pub(crate) fn host_of(address: &[u8]) -> Option<usize> {
-    let rest = address.strip_prefix(b"127.1.1")?;
+    let rest = address.strip_prefix(b"127.")?;
     let digit =
         |place: usize| rest.get(place).filter(|byte| byte.is_ascii_digit()).map(|byte| usize::from(byte - b'0'));
-    let is_ours = rest.len() == 6 && rest[2] == b'.' && rest[3] == b'1';
-    if is_ours { Some(digit(0)? * 1000 + digit(1)? * 100 + digit(4)? * 10 + digit(5)?) } else { None }
+    let is_ours = rest.len() == 9 && rest[1..3] == *b".1" && rest[5..7] == *b".1";
+    let numbers =
+        || Some((digit(3)? * 1000 + digit(4)? * 100 + digit(7)? * 10 + digit(8)?) + (digit(0)? + 9) % 10 * 10_000);
+    if is_ours { numbers() } else { None }
 }
 
 /// What the hosts are to be.
@@ -185,6 +189,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
         behaviour: behaviour(work),
         threads,
         only_curve25519: true,
+        is_one_listener: true,
         allow_forwarding: false,
         ..Config::default()
     });

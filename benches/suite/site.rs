@@ -26,6 +26,8 @@ pub(crate) struct Site {
     pub(crate) parallel_ssh_script: PathBuf,
     /// Where files for hosts go; it is not there before a run.
     pub(crate) output_directory: PathBuf,
+    /// What a run that is recorded writes.
+    pub(crate) journal: PathBuf,
     /// The user's home directory, as far as the environment says.
     pub(crate) home: PathBuf,
     _directory: tempfile::TempDir,
@@ -61,6 +63,7 @@ impl Site {
             empty_file: path("empty"),
             parallel_ssh_script: path("parallel_ssh.py"),
             output_directory: path("output"),
+            journal: path("journal"),
             home: path("home"),
             _directory: directory,
         };
@@ -139,6 +142,7 @@ impl Site {
 
     /// Makes room for the files of the next run.
     pub(crate) fn clear_output(&self) -> Result<()> {
+        let _ = fs::remove_file(&self.journal);
         match fs::remove_dir_all(&self.output_directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("cannot remove {}", self.output_directory.display()))

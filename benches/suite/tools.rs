@@ -49,6 +49,8 @@ pub(crate) enum Show {
     Json,
     /// A file for each host.
     Files,
+    /// Lines as they come, of a run that is recorded.
+    Journal,
 }
 
 impl Show {
@@ -60,6 +62,7 @@ impl Show {
             Show::Gather => "gather",
             Show::Json => "json",
             Show::Files => "files",
+            Show::Journal => "journal",
         }
     }
 }
@@ -179,7 +182,7 @@ impl Found {
             layout: match show {
                 _ if case.work == Work::Version => Layout::Anything,
                 Show::Lines if is_flood => Layout::Prefixed,
-                Show::Lines => Layout::Named,
+                Show::Lines | Show::Journal => Layout::Named,
                 Show::Inline if is_flood => Layout::Blocks,
                 Show::Inline => Layout::Bare,
                 Show::Gather => Layout::Gathered,
@@ -200,6 +203,7 @@ impl Found {
                 add(&["-F", &config, "-h", &hosts, "-p", &parallel]);
                 match show {
                     Show::Lines => {}
+                    Show::Journal => add(&["--journal", &text(&site.journal)?]),
                     Show::Files => add(&["--format", "none", "-o", &text(&site.output_directory)?]),
                     show => add(&["--format", show.word()]),
                 }

@@ -109,6 +109,9 @@ fn host_config(error: &HostConfigError) -> Option<String> {
 fn commands(error: &CommandsError) -> Option<String> {
     match error {
         CommandsError::All(error) => command(error),
+        CommandsError::Check(error) => {
+            Some(format!("--check: {}", command(error).unwrap_or_else(|| error.to_string())))
+        }
         CommandsError::Arguments(error) => arguments(error),
     }
 }

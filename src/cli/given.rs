@@ -52,8 +52,18 @@ const KEYWORDS: [&str; 18] = [
 /// Options of ssh, except in prsync, where they are rsync's.
 const SSH_WORDS: [&str; 2] = ["extra-args", "extra-arg"];
 /// Options that have a default, or share a line.
-const OWN_LINES: [&str; 8] =
-    ["par", "timeout", "channel-timeout", "total-timeout", "retry-delay", "proxy-connections", "sudo", "run-as"];
+const OWN_LINES: [&str; 10] = [
+    "par",
+    "timeout",
+    "channel-timeout",
+    "total-timeout",
+    "connect-par",
+    "rate",
+    "retry-delay",
+    "proxy-connections",
+    "sudo",
+    "run-as",
+];
 
 /// Sources of the password, of which a host has one.
 pub const PASSWORDS: [&str; 4] = ["askpass", "password-file", "password-fd", "password-command"];
@@ -102,6 +112,12 @@ pub fn lines(opts: &Opts, settings: &Settings, configured: &Configured, environm
     say("timeout", time(settings.command_timeout), origin("timeout", "PSSH_TIMEOUT"));
     say("channel-timeout", time(settings.silence_timeout), origin("channel-timeout", ""));
     say("total-timeout", time(settings.total_timeout), origin("total-timeout", ""));
+    if let Some(count) = settings.rolling.connect_par {
+        say("connect-par", count.to_string(), origin("connect-par", ""));
+    }
+    if let Some(rate) = settings.rolling.rate {
+        say("rate", rate.to_string(), origin("rate", ""));
+    }
     say("retry-delay", seconds(&settings.retry.delay), origin("retry-delay", ""));
     say("proxy-connections", settings.proxy_connections.to_string(), origin("proxy-connections", ""));
     if let Some(sudo) = &settings.sudo {

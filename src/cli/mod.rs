@@ -3,11 +3,14 @@
 pub mod advice;
 pub mod generate;
 pub mod given;
+pub mod journal;
 pub mod known_names;
+pub mod list;
 pub mod notices;
 pub mod options;
 pub mod output_settings;
 pub mod process;
+pub mod replay;
 pub mod settings;
 pub mod signals;
 pub mod skipped;

@@ -12,11 +12,13 @@ use crate::hosts::proxy::{Hop, Proxy, Via};
 use crate::hosts::{self, Origin};
 use crate::plan::failure_limit::StopMode;
 use crate::plan::portion::Portion;
+use crate::plan::program::Program;
 use crate::plan::retry::RetryPolicy;
 use crate::plan::rolling::Rolling;
 use crate::plan::settings::{
     AgentChoice, Environment, NODE_VARIABLES, SettingNames, Settings, SshOption, WantedVariable, expand,
 };
+use crate::plan::success::Success;
 use crate::ssh_config;
 use crate::system::password_source::Source;
 use crate::text::duration;
@@ -75,6 +77,25 @@ fn sudo(opts: &Opts) -> Result<Option<Sudo>, String> {
     Ok(wanted.then(|| Sudo { user: opts.sudo.run_as.clone() }))
 }
 
+/// Reads the list of successes. Copies have few ends that it can be about.
+fn success(opts: &Opts) -> Result<Success, String> {
+    let Some(success) = opts.check.success.clone() else { return Ok(Success::default()) };
+    let name = opts.program.name();
+    match opts.program {
+        Program::Pssh | Program::Pnuke => {}
+        Program::Pscp | Program::Pslurp | Program::Prsync if success.lost || success.signal => {
+            let word = if success.lost { "lost" } else { "signal" };
+            return Err(format!("--success {word}: a copy that was cut off is not complete, so it is never a success"));
+        }
+        Program::Pscp | Program::Pslurp if success != Success::default() => {
+            let problem = "a copy succeeds if all files are copied, and has no exit status";
+            return Err(format!("--success: with {name}, {problem}; only 0 is allowed"));
+        }
+        Program::Pscp | Program::Pslurp | Program::Prsync => {}
+    }
+    Ok(success)
+}
+
 /// Returns the source of the password. The options exclude each other and override the environment.
 fn password_source(opts: &Opts, environment: &Environment<'_>, home: Option<&Path>) -> Result<Option<Source>, String> {
     Ok(match (&opts.connection.password_file, opts.connection.password_fd, &opts.connection.password_command) {
@@ -129,6 +150,11 @@ fn rolling(opts: &Opts) -> Result<Rolling, String> {
     let between = [("--pause", pause.is_some()), ("--confirm", confirm.is_some())];
     if let (None, Some((option, _))) = (batch, between.iter().find(|(_, is_given)| *is_given)) {
         return Err(format!("{option} is for the time between two batches; give their sizes with --batch 1,10%"));
+    }
+    if batch.is_some() && opts.hosts.shard.is_some() {
+        return Err("--batch with --shard: each share would have batches and a limit on failures of its own, and a canary in every share; \
+                    run the batches on one machine"
+            .to_owned());
     }
     Ok(Rolling {
         batches: batch.clone().unwrap_or_default(),
@@ -225,6 +251,7 @@ impl Settings {
             send_input: opts.command.send_input,
             sudo: sudo(opts)?,
             sudo_password: opts.sudo.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
+            success: success(opts)?,
             verbose: opts.other.verbose > 0,
             names: names(opts, user_origin, configured),
             ..defaults
@@ -237,8 +264,6 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
     use std::time::Duration;
-
-    use crate::plan::program::Program;
 
     fn settings(args: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
         let opts = options::parse(Program::Pssh, [&["pssh"], args].concat()).expect("a good command line");

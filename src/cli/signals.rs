@@ -66,15 +66,17 @@ pub fn install(cancel: &Cancel, run: &Interruptible, teller: Teller) -> io::Resu
     let mut signals = Signals::new(wanted)?;
     let (cancel, run) = (cancel.clone(), run.clone());
     thread::Builder::new().name("pssh-signals".to_owned()).stack_size(STACK).spawn(move || {
+        let mut is_first = true;
         for signal in signals.forever() {
-            // Announced before any host stops.
-            let interruption = run.tell(&teller, signal, !cancel.is_triggered());
-            let is_first = cancel.trigger(Reason::Signal(signal));
+            // Announced before any host stops. A run that stops by itself already is not yet abandoned.
+            let interruption = run.tell(&teller, signal, is_first);
+            cancel.trigger(Reason::Signal(signal));
             interruption.iter().for_each(|interruption| run.ensure(&teller, interruption));
             if !is_first {
                 status_line::leave();
                 die_by(signal);
             }
+            is_first = false;
         }
     })?;
     Ok(())
@@ -95,8 +97,15 @@ pub fn outlive_large_files() -> io::Result<()> {
     Ok(())
 }
 
-/// Ends the program by `signal`, as if it had not been caught, so that the parent shell sees it.
+/// The process that the kernel protects from signals without a handler, its own included: that of a container with pssh alone.
+const INIT: u32 = 1;
+
+/// Ends the program by `signal`, as if it had not been caught, so that the parent shell sees it. Where no signal can end it, it exits with
+/// the status that a shell would show.
 pub fn die_by(signal: i32) {
+    if std::process::id() == INIT {
+        signal_hook::low_level::exit(128 + signal);
+    }
     // It fails only for signals that do not exist.
     let _ = emulate_default_handler(signal);
 }

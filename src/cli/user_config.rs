@@ -5,6 +5,9 @@
 //! [groups]
 //! web = "web[01-20]"
 //! all = ["@web!web07", "root@db1:2222"]
+//! [sources.ec2]
+//! command = "ec2-hosts %g"
+//! list = "ec2-hosts --groups"
 //! [defaults]
 //! par = 32
 //! connect-timeout = "30s"
@@ -25,7 +28,7 @@ use toml::de::{DeTable, DeValue};
 use super::options::{self, Opts};
 use crate::hosts::options::Value;
 use crate::hosts::toml_file::{self, TomlFile, in_order};
-use crate::hosts::{self, Bad, BadEntry, Definitions, Origin};
+use crate::hosts::{self, Bad, BadEntry, Definitions, Origin, Source};
 use crate::plan::program::Program;
 use crate::plan::settings::Environment;
 use crate::system::files::bounded;
@@ -35,16 +38,20 @@ use crate::text::message::reason;
 use crate::text::suggest::did_you_mean;
 
 /// The top-level keys of the file.
-const TABLES: [&str; 3] = ["group-command", "groups", "defaults"];
+const TABLES: [&str; 6] = ["group-command", "group-list", "group-trusted", "groups", "sources", "defaults"];
+/// The keys of a source.
+const OF_SOURCE: [&str; 3] = ["command", "list", "trusted"];
 
 /// The options that may have a default: they say how to run. All others say what one run is about.
-pub(super) const DEFAULTS: [&str; 15] = [
+pub(super) const DEFAULTS: [&str; 17] = [
     "par",
     "user",
     "timeout",
     "channel-timeout",
     "total-timeout",
     "connect-timeout",
+    "connect-par",
+    "rate",
     "num-retries",
     "retry-delay",
     "host-key-check",
@@ -140,6 +147,8 @@ impl UserConfig {
             running channel_timeout "channel-timeout",
             running total_timeout "total-timeout",
             connection connect_timeout "connect-timeout",
+            rolling connect_par "connect-par",
+            rolling rate "rate",
             connection num_retries "num-retries",
             connection retry_delay "retry-delay",
             connection host_key_check "host-key-check",
@@ -201,13 +210,22 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<UserConfig, Vec<BadEntry>
             _ => Err(file.bad(key, expected)),
         };
         let read = match key.get_ref().as_ref() {
-            "group-command" => reader.command(key, value),
+            "group-command" => set_source(&file, &mut reader.groups.unnamed, "command", key, value),
+            "group-list" => set_source(&file, &mut reader.groups.unnamed, "list", key, value),
+            "group-trusted" => set_source(&file, &mut reader.groups.unnamed, "trusted", key, value),
             "groups" => table("expected a table, [groups]").map(|table| reader.groups(table)),
+            "sources" => table("expected tables, such as [sources.ec2]").map(|table| reader.sources(table)),
             "defaults" => table("expected a table, [defaults]").map(|table| reader.defaults(table)),
             other if DEFAULTS.contains(&other) => Err(file.bad(key, "this key belongs under [defaults]")),
             other => Err(file.bad(key, &unknown(other, &TABLES))),
         };
         reader.bad.extend(read.err());
+    }
+    if reader.groups.unnamed.command.is_none()
+        && let Some((key, _)) =
+            in_order(&document).into_iter().find(|(key, _)| TABLES[1..3].contains(&key.get_ref().as_ref()))
+    {
+        reader.bad.push(file.bad(key, "it needs group-command"));
     }
     let defaults = options::parse(Program::Pssh, [String::from("pssh")].into_iter().chain(reader.arguments));
     match defaults {
@@ -235,6 +253,34 @@ fn unknown(key: &str, known: &[&str]) -> String {
 
 type Key<'i> = Spanned<Cow<'i, str>>;
 
+/// Sets one of the keys [`OF_SOURCE`] of a source.
+fn set_source(
+    file: &TomlFile<'_>,
+    source: &mut Source,
+    what: &str,
+    key: &Key<'_>,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<(), BadEntry> {
+    let is_unnamed = key.get_ref().as_ref() != what;
+    let place = file.origin(key.span().start);
+    match (what, value.get_ref()) {
+        ("trusted", DeValue::Boolean(is_trusted)) => source.is_trusted = *is_trusted,
+        ("trusted", _) => return Err(file.bad(key, "expected true or false")),
+        ("list", DeValue::String(command)) if !command.trim().is_empty() => {
+            source.list = Some((command.to_string(), place));
+        }
+        ("command", DeValue::String(command)) if !command.trim().is_empty() => {
+            // A source without groups has no place for their names.
+            if is_unnamed {
+                hosts::check_command(command).map_err(|problem| file.bad(key, &problem))?;
+            }
+            source.command = Some((command.to_string(), place));
+        }
+        _ => return Err(file.bad(key, "expected a command")),
+    }
+    Ok(())
+}
+
 /// The state of reading the file.
 struct UserConfigReader<'f> {
     file: &'f TomlFile<'f>,
@@ -246,11 +292,34 @@ struct UserConfigReader<'f> {
 }
 
 impl UserConfigReader<'_> {
-    fn command(&mut self, key: &Key<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), BadEntry> {
-        let DeValue::String(command) = value.get_ref() else { return Err(self.file.bad(key, "expected a command")) };
-        hosts::check_command(command).map_err(|problem| self.file.bad(key, &problem))?;
-        self.groups.command = Some((command.to_string(), self.file.origin(key.span().start)));
-        Ok(())
+    fn sources(&mut self, table: &DeTable<'_>) {
+        for (name, value) in in_order(table) {
+            if let Err(problem) = hosts::check_source(name.get_ref()) {
+                self.bad.push(self.file.bad(name, &problem));
+            }
+            let DeValue::Table(keys) = value.get_ref() else {
+                self.bad.push(self.file.bad(name, "expected a table, such as [sources.ec2]"));
+                continue;
+            };
+            let (mut source, complaints) = (Source::default(), self.bad.len());
+            let section = format!("in [sources.{}]", name.get_ref());
+            for (key, value) in in_order(keys) {
+                let set = match key.get_ref().as_ref() {
+                    known if OF_SOURCE.contains(&known) => set_source(self.file, &mut source, known, key, value),
+                    other => Err(self.file.bad(key, &unknown(other, &OF_SOURCE))),
+                };
+                self.bad.extend(set.err().map(|bad| BadEntry { problem: bad.problem.of(&section), ..bad }));
+            }
+            if let (true, Some(_), Some((command, origin))) = (source.is_single(), &source.list, &source.command) {
+                let problem = hosts::check_command(command).err().unwrap_or_default();
+                let problem = format!("{section}: {problem}, as list names groups");
+                self.bad.push(BadEntry { origin: origin.clone(), text: "command".to_owned(), problem: problem.into() });
+            }
+            if source.command.is_none() && self.bad.len() == complaints {
+                self.bad.push(self.file.bad(name, "the source has no command, which prints the hosts of a group"));
+            }
+            self.groups.sources.insert(name.get_ref().to_string(), source);
+        }
     }
 
     fn groups(&mut self, table: &DeTable<'_>) {
@@ -379,7 +448,37 @@ mod tests {
     fn every_slip_has_its_place() {
         for (text, expected) in [
             ("[default]", "c.toml:1:2: \"default\": there is no such key; did you mean defaults?"),
-            ("hosts = 1", "c.toml:1:1: \"hosts\": there is no such key; expected group-command, groups, defaults"),
+            (
+                "hosts = 1",
+                "c.toml:1:1: \"hosts\": there is no such key; expected group-command, group-list, group-trusted, groups, \
+                 sources, defaults",
+            ),
+            ("group-list = 'x'", "c.toml:1:1: \"group-list\": it needs group-command"),
+            ("group-trusted = true", "c.toml:1:1: \"group-trusted\": it needs group-command"),
+            ("group-command = 'x %g'\ngroup-trusted = 1", "c.toml:2:1: \"group-trusted\": expected true or false"),
+            ("group-command = 'x %g'\ngroup-list = ' '", "c.toml:2:1: \"group-list\": expected a command"),
+            ("sources = 1", "c.toml:1:1: \"sources\": expected tables, such as [sources.ec2]"),
+            ("[sources]\nec2 = 'x %g'", "c.toml:2:1: \"ec2\": expected a table, such as [sources.ec2]"),
+            ("[sources.ec2]\nlist = 'x'", "c.toml:1:10: \"ec2\": the source has no command"),
+            (
+                "[sources.ec2]\nlist = 'y'\ncommand = 'x %%g'",
+                "c.toml:3:1: \"command\": in [sources.ec2]: expected a command with %g where the group's name belongs, as list",
+            ),
+            ("[sources.ec2]\ncommand = 1", "c.toml:2:1: \"command\": in [sources.ec2]: expected a command"),
+            ("[sources.ec2]\ncommand = ' '", "c.toml:2:1: \"command\": in [sources.ec2]: expected a command"),
+            (
+                "[sources.ec2]\ncommand = 'x'\ntrusted = 1",
+                "c.toml:3:1: \"trusted\": in [sources.ec2]: expected true or",
+            ),
+            (
+                "[sources.ec2]\ncommand = 'x %g'\nhosts = 'x'",
+                "c.toml:3:1: \"hosts\": in [sources.ec2]: there is no such key; expected command, list, trusted",
+            ),
+            (
+                "[sources.ec2]\ncommand = 'x %g'\nlists = 'x'",
+                "c.toml:3:1: \"lists\": in [sources.ec2]: there is no such key; did you mean list?",
+            ),
+            ("[sources.'a:b']\ncommand = 'x %g'", "c.toml:1:10: \"a:b\": the name of a source has letters"),
             ("par = 5", "c.toml:1:1: \"par\": this key belongs under [defaults]"),
             ("groups = 1", "c.toml:1:1: \"groups\": expected a table, [groups]"),
             ("[groups]\nweb = ['a', 1]", "c.toml:2:1: \"web\": expected a list in the format of -w"),

@@ -62,7 +62,7 @@ fn command_line(opts: &Opts, environment: &Environment<'_>) -> Option<Vec<OsStri
         None => ["-H".into(), hosts.join(" ").into()],
     });
     line.extend_from_slice(rest);
-    if rest.is_empty() {
+    if rest.is_empty() && opts.other.list.is_none() {
         line.push(if opts.program == Program::Pnuke { "PATTERN".into() } else { "COMMAND".into() });
     }
     Some(line)
@@ -145,6 +145,24 @@ pub fn check_command(opts: &Opts, hosts: &[HostSpec], environment: &Environment<
     }
 }
 
+/// Options that are easily added to a command line at its end, where they belong to the command and the run is a real one.
+const OFTEN_LATE: [&str; 4] = ["--dry-run", "--confirm", "--list", "--explain"];
+
+/// Returns the message about options of pssh at the end of the command.
+pub fn late_options(opts: &Opts) -> Option<String> {
+    if opts.program != Program::Pssh || opts.are_marked {
+        return None;
+    }
+    let is_late = |word: &&str| OFTEN_LATE.contains(word);
+    let words = opts.words.iter().skip(1).rev();
+    let late: Vec<&str> = words.map_while(|word| word.to_str().filter(|word| is_late(word))).collect();
+    let option = late.last()?;
+    Some(format!(
+        "{option} after the command belongs to the command; for {} put it before the command",
+        opts.program.name()
+    ))
+}
+
 /// Returns the reason why a word is probably a host.
 fn known_as_host(word: &str, hosts: &[HostSpec], environment: &Environment<'_>) -> Option<String> {
     if hosts.iter().any(|host| host.name == word) {
@@ -166,4 +184,18 @@ fn is_program(name: &str, environment: &Environment<'_>) -> bool {
         let file = Path::new(std::ffi::OsStr::from_bytes(directory)).join(name);
         rustix::fs::access(&file, Access::EXEC_OK).is_ok() && file.is_file()
     })
+}
+/// Returns the warning about a pool size that is more likely a port.
+pub fn port_like(opts: &Opts, is_configured: bool, hosts: &[HostSpec]) -> Option<String> {
+    let size = opts.running.par.filter(|size| !is_configured && is_port(*size, hosts))?;
+    Some(format!("-p {size} runs {size} hosts at once; put a port after its host: -H web1:{size}"))
+}
+
+/// Returns whether a pool size is more likely ssh's `-p`, a port: no host has a port, and the list is much shorter than the pool.
+/// Otherwise the hosts would silently be connected to at another port.
+fn is_port(size: usize, hosts: &[HostSpec]) -> bool {
+    // Ports above the system ports (RFC 6335 section 6), where other sshds listen.
+    const PORTS: std::ops::RangeInclusive<usize> = 1024..=65535;
+    const TIMES: usize = 20;
+    PORTS.contains(&size) && hosts.len().saturating_mul(TIMES) < size && hosts.iter().all(|host| host.port.is_none())
 }

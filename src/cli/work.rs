@@ -11,7 +11,7 @@ use rustix::fs::CWD;
 use super::options::Opts;
 use super::skipped::skipped;
 use super::words::split_at_host;
-use crate::command::host_args::{self, ArgumentNames, HostArgsError, Unfilled};
+use crate::command::host_args::{self, ArgumentNames, Arguments, HostArgsError, Unfilled};
 use crate::command::{self, CommandLine, Shell, Wrapping};
 use crate::copy::rsync::{Direction, Rsync, RsyncError, Transfer};
 use crate::copy::sources::{Sources, SourcesError};
@@ -92,12 +92,12 @@ fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
     (is_path || hosts.iter().any(|host| host.name == name)).then_some(rest)
 }
 
-/// Returns the directory of each host in `base`.
+/// Returns the directory of each host of the run in `base`; no other host of the list has it, in whichever share it is.
 ///
 /// # Errors
 /// The path of a directory has a link of another user.
-fn directories(base: &Path, hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyError> {
-    let names = file_names::directories(hosts.iter());
+fn directories(base: &Path, list: &[HostSpec], hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyError> {
+    let names = of_share(file_names::directories(list.iter()), hosts);
     let directory = |name: &String| {
         let path = base.join(name);
         match trusted_path::check(CWD, &path) {
@@ -106,6 +106,22 @@ fn directories(base: &Path, hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyErro
         }
     };
     names.iter().map(directory).collect()
+}
+
+/// Returns those of the values of all hosts of the list that belong to the hosts of the run.
+pub fn of_share<T>(values: Vec<T>, hosts: &[HostSpec]) -> Vec<T> {
+    if values.len() == hosts.len() {
+        return values;
+    }
+    let mut values = values.into_iter();
+    let mut next = 0;
+    let value_of = |host: &HostSpec| {
+        let index = host.place.index as usize;
+        let value = values.nth(index.checked_sub(next)?);
+        next = index + 1;
+        value
+    };
+    hosts.iter().filter_map(value_of).collect()
 }
 
 /// Returns the name below the directory of each host. Leading slashes are ignored, as in pssh.
@@ -137,13 +153,32 @@ fn check_template(line: &CommandLine) -> Result<(), HostArgsError> {
     if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
 }
 
+/// A command before its values are known.
+enum Draft {
+    Literal(Vec<u8>),
+    Template(CommandLine),
+}
+
+impl Draft {
+    fn commands(self, arguments: &[Arguments]) -> Commands {
+        match self {
+            Draft::Literal(line) => Commands::All(line.into()),
+            Draft::Template(line) => Commands::Each(line, arguments.to_vec()),
+        }
+    }
+}
+
 impl Commands {
-    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments and `--template`, `%` is an
-    /// ordinary character.
+    /// Reads the command, its check and the per-host arguments, and checks them for all hosts of the list, also for those that are not in the
+    /// run's share, `hosts`: rows are in the order of the list. Without arguments and `--template`, `%` is an ordinary character.
     ///
     /// # Errors
     /// The command cannot be sent, or arguments are wrong.
-    pub fn gather(opts: &Opts, hosts: &[HostSpec]) -> Result<Commands, CommandsError> {
+    pub fn gather(
+        opts: &Opts,
+        list: &[HostSpec],
+        hosts: &[HostSpec],
+    ) -> Result<(Commands, Option<Commands>), CommandsError> {
         let shell = match &opts.command.shell {
             _ if opts.command.script.is_some() => Shell::Script,
             _ if opts.command.no_shell => Shell::None,
@@ -151,18 +186,61 @@ impl Commands {
             None => Shell::Login,
         };
         let (words, wrapping) = (&opts.words, Wrapping { shell });
+        // One text, whatever the words of the command are.
+        let check_wrapping = Wrapping { shell: opts.command.shell.clone().unwrap_or_default() };
+        let check_words = opts.check.check.as_ref().map(std::slice::from_ref);
         let (file, singles) = (opts.command.host_args.as_deref(), &opts.command.host_arg);
-        let has_values = file.is_some() || !singles.is_empty() || host_args::are_used(hosts, words);
-        if !has_values && !opts.command.template {
-            return Ok(Commands::All(command::literal(words, &wrapping)?.into()));
+        let has_values = file.is_some() || !singles.is_empty();
+        let is_template = |words: &[OsString]| has_values || opts.command.template || host_args::are_used(list, words);
+        let of_check = |words: &[OsString]| match is_template(words) {
+            true => CommandLine::with_places(words, check_wrapping.clone()).map(Draft::Template),
+            false => command::literal(words, &check_wrapping).map(Draft::Literal),
+        };
+        let line = match is_template(words) {
+            true => Draft::Template(CommandLine::with_places(words, wrapping)?),
+            false => Draft::Literal(command::literal(words, &wrapping)?),
+        };
+        let check = check_words.map(of_check).transpose().map_err(CommandsError::Check)?;
+        let both = match (&line, &check) {
+            (Draft::Template(line), Some(Draft::Template(check))) => Some(line.and(check)),
+            (Draft::Template(line), _) | (_, Some(Draft::Template(line))) => Some(line.clone()),
+            _ => None,
+        };
+        let arguments = match &both {
+            None => Vec::new(),
+            Some(both) => {
+                if !has_values
+                    && ![Some(&**words), check_words]
+                        .into_iter()
+                        .flatten()
+                        .any(|words| host_args::are_used(list, words))
+                {
+                    check_template(both)?;
+                }
+                let names = ArgumentNames { single: "--host-arg", column: "--host-column" };
+                host_args::gather(file, opts.command.host_column.as_deref(), singles, list, both, names)?
+            }
+        };
+        let arguments = of_share(arguments, hosts);
+        let check = check.map(|check| check.commands(&arguments));
+        Ok((line.commands(&arguments), check))
+    }
+
+    /// Reads the check of a program without per-host arguments of its own: the hosts file has some.
+    ///
+    /// # Errors
+    /// The check cannot be sent, or arguments are wrong.
+    pub fn of_check(opts: &Opts, list: &[HostSpec], hosts: &[HostSpec]) -> Result<Option<Commands>, CommandsError> {
+        let Some(words) = opts.check.check.as_ref().map(std::slice::from_ref) else { return Ok(None) };
+        let wrapping = Wrapping::default();
+        if !host_args::are_used(list, words) {
+            let literal = command::literal(words, &wrapping).map_err(CommandsError::Check)?;
+            return Ok(Some(Commands::All(literal.into())));
         }
-        let line = CommandLine::with_places(words, wrapping)?;
-        if !has_values {
-            check_template(&line)?;
-        }
+        let line = CommandLine::with_places(words, wrapping).map_err(CommandsError::Check)?;
         let names = ArgumentNames { single: "--host-arg", column: "--host-column" };
-        let arguments = host_args::gather(file, opts.command.host_column.as_deref(), singles, hosts, &line, names)?;
-        Ok(Commands::Each(line, arguments))
+        let arguments = host_args::gather(None, None, &[], list, &line, names)?;
+        Ok(Some(Commands::Each(line, of_share(arguments, hosts))))
     }
 
     /// Makes the `pkill -9` command. The login shell gets the words as they are, as in pssh 2.3.6.
@@ -177,11 +255,11 @@ impl Commands {
 }
 
 impl Work {
-    /// Makes the work of pscp(1) and pslurp(1).
+    /// Makes the work of pscp(1) and pslurp(1) on the hosts of the run, out of those of the list.
     ///
     /// # Errors
     /// The paths are wrong, or a local file cannot be read.
-    pub fn copy(opts: &Opts, hosts: &[HostSpec]) -> Result<Work, CopyError> {
+    pub fn copy(opts: &Opts, list: &[HostSpec], hosts: &[HostSpec]) -> Result<Work, CopyError> {
         let options = Options {
             recursive: opts.copy.recursive,
             preserve: opts.copy.preserve,
@@ -189,7 +267,7 @@ impl Work {
             resume: opts.copy.resume,
             inplace: opts.copy.inplace,
         };
-        let (sources, target) = paths(opts, hosts)?;
+        let (sources, target) = paths(opts, list)?;
         let needs_sftp = if options.checksum { "--checksum" } else { "--resume" };
         if opts.ssh_args.protocol == Some(Protocol::Scp) && (options.checksum || options.resume) {
             return Err(wrong(&format!("scp's -O selects its old protocol, which does not support {needs_sftp}")));
@@ -218,16 +296,16 @@ impl Work {
             let below = below(last).map_err(|problem| CopyError::Usage(format!("{}: {problem}", last.display())))?;
             (opts.localdir.as_deref().unwrap_or(Path::new("")), Some(below))
         };
-        let directories = directories(base, hosts)?;
+        let directories = directories(base, list, hosts)?;
         Ok(Work::Copy(Copy::Download { download: Arc::new(Download { remotes, target, options }), directories }))
     }
 
-    /// Makes the work of prsync(1). `user` is the login name of hosts without one.
+    /// The same for prsync(1). `user` is the login name of hosts without one.
     ///
     /// # Errors
     /// The paths are wrong, or rsync is not installed.
-    pub fn rsync(opts: &Opts, hosts: &[HostSpec], user: Option<&str>) -> Result<Work, CopyError> {
-        let (sources, target) = paths(opts, hosts)?;
+    pub fn rsync(opts: &Opts, list: &[HostSpec], hosts: &[HostSpec], user: Option<&str>) -> Result<Work, CopyError> {
+        let (sources, target) = paths(opts, list)?;
         // pssh passed these to rsync, which took them as options.
         let is_lost = |path: &&OsString| path.as_bytes().starts_with(b"-") && !opts.download;
         if let Some(path) = sources.iter().filter(is_lost).find(|path| Path::new(path).symlink_metadata().is_err()) {
@@ -249,7 +327,7 @@ impl Work {
         let direction = if !opts.download {
             Direction::Upload { sources: sources.to_vec(), target: target.clone() }
         } else if let [remote] = sources {
-            Direction::Download { remote: remote.clone(), directories: directories(Path::new(target), hosts)? }
+            Direction::Download { remote: remote.clone(), directories: directories(Path::new(target), list, hosts)? }
         } else {
             return Err(wrong("too many paths: --download takes one remote path and a local directory"));
         };
@@ -261,7 +339,6 @@ impl Work {
             extra: opts.connection.extra.words.iter().map(|word| word.text.clone()).collect(),
             direction,
             user: user.map(str::to_owned),
-            hosts: hosts.len(),
         };
         Ok(Work::Rsync(Rsync::find(transfer)?))
     }
@@ -276,7 +353,7 @@ mod tests {
     fn copy(program: Program, words: &[&str]) -> Result<Work, String> {
         let opts = options::parse(program, [&[program.name()], words].concat()).expect("a good command line");
         let hosts = gather(&[], &["web1 root@web2:2222 web1".to_owned()]).expect("hosts");
-        Work::copy(&opts, &hosts).map_err(|error| error.to_string())
+        Work::copy(&opts, &hosts, &hosts).map_err(|error| error.to_string())
     }
 
     fn download(program: Program, words: &[&str]) -> (Vec<String>, Option<String>, Vec<PathBuf>) {
@@ -329,7 +406,7 @@ mod tests {
         let hosts = gather(&[], &["web1 root@web2:2222 web3".to_owned()]).expect("good hosts");
         let opts = crate::cli::options::parse(crate::plan::program::Program::Pssh, [&["pssh"], args].concat())
             .expect("a good command line");
-        let commands = Commands::gather(&opts, &hosts).map_err(|error| error.to_string())?;
+        let (commands, _) = Commands::gather(&opts, &hosts, &hosts).map_err(|error| error.to_string())?;
         let known =
             hosts.iter().map(|host| (host, host.user.as_deref().unwrap_or_default(), host.port.unwrap_or_default()));
         commands.lines(known).map_err(|error| error.to_string())

@@ -162,6 +162,12 @@ impl CommandLine {
         self.places
     }
 
+    /// Returns a command that needs what this one and `other` need: each takes its positional values from the first one on.
+    pub fn and(&self, other: &CommandLine) -> CommandLine {
+        let words = self.words.iter().chain(&other.words).cloned().collect();
+        CommandLine { words, places: self.places.max(other.places), wrapping: self.wrapping.clone() }
+    }
+
     /// Whether it has only named placeholders, and at least one.
     pub fn is_by_name(&self) -> bool {
         self.places == 0 && self.names().next().is_some()

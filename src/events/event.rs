@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
-
+use super::batch::BatchNews;
+use super::check::{CheckFailure, CheckReport};
 use super::host_error::{HostError, HostKeyError};
+use super::recorded::Recorded;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::redact;
 
@@ -31,6 +31,7 @@ impl Event {
             EventKind::Note(text) | EventKind::Warning(Notice::Missing(text)) => redact::redact_quotations(text),
             EventKind::Warning(Notice::KeyAdded { .. }) => {}
             EventKind::Paused { reason, .. } => redact::redact_quotations(reason),
+            EventKind::Checked(report) => report.redact(),
             EventKind::Finished { outcome, .. } => outcome.redact(),
             EventKind::Batch(_)
             | EventKind::Started
@@ -38,6 +39,7 @@ impl Event {
             | EventKind::Connected
             | EventKind::Output { .. }
             | EventKind::Resumed
+            | EventKind::Checking
             | EventKind::Copied(_) => {}
         }
         Event { job, at: Instant::now(), kind }
@@ -71,6 +73,10 @@ pub enum EventKind {
     },
     /// How far a copy has come; now and then.
     Copied(Progress),
+    /// The command has succeeded, and its check begins.
+    Checking,
+    /// The check is over.
+    Checked(Box<CheckReport>),
     /// A note for `-v`. May quote the remote side: sanitize it before printing.
     Note(String),
     /// A warning although the host was reached.
@@ -83,41 +89,6 @@ pub enum EventKind {
         outcome: Outcome,
         /// How many attempts were made, 0 if it never started.
         attempts: u32,
-    },
-}
-
-/// A batch of hosts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// Its number, from 1.
-    pub number: usize,
-    /// How many batches there are.
-    pub of: usize,
-    /// The numbers of its jobs, in the order in which they start.
-    pub jobs: Arc<[usize]>,
-}
-
-/// What happens to a batch.
-#[derive(Debug)]
-pub enum BatchNews {
-    /// Its hosts may start.
-    Started {
-        /// The batch.
-        batch: Batch,
-    },
-    /// All its hosts have ended.
-    Ended {
-        /// The batch.
-        batch: Batch,
-        /// Takes the tally of its hosts from the output, once that has shown them.
-        tally: Sender<Tally>,
-    },
-    /// The run pauses.
-    Paused {
-        /// Until then.
-        until: Instant,
-        /// The batch that follows.
-        next: Batch,
     },
 }
 
@@ -268,6 +239,8 @@ pub enum HostStage {
     Connecting,
     /// It is logged in to: the command may have been sent.
     Running,
+    /// The command has succeeded, and its check has not yet passed.
+    Checking,
 }
 
 impl From<Phase> for HostStage {
@@ -284,7 +257,7 @@ impl From<Phase> for HostStage {
 /// How a job ended. Every host of the list ends in exactly one of these.
 #[derive(Debug)]
 pub enum Outcome {
-    /// An exit status was received (RFC 4254 section 6.10). Only status 0 is success.
+    /// An exit status was received (RFC 4254 section 6.10). Only status 0 is success, unless it is [`Outcome::Judged`].
     Exited(u32),
     /// The login succeeded, and nothing was to run. Both times count from the beginning.
     Reached {
@@ -316,8 +289,20 @@ pub enum Outcome {
     },
     /// The inner outcome, after which the command was asked to stop, but did not confirm its end.
     Unstopped(Box<Outcome>),
+    /// The inner outcome, which the user's list of successes judges otherwise than usual: an accepted failure, or a refused
+    /// exit status 0.
+    Judged {
+        /// Whether it counts as success.
+        is_success: bool,
+        /// How the host ended.
+        outcome: Box<Outcome>,
+    },
+    /// The command succeeded, but the check after it did not pass.
+    CheckFailed(Box<CheckFailure>),
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
+    /// How it ended in an earlier run, where that is all that is known.
+    Recorded(Box<Recorded>),
 }
 
 impl From<HostKeyError> for Outcome {
@@ -335,9 +320,9 @@ impl From<HostError> for Outcome {
 /// The class of an outcome: the word that names it everywhere, and what it means for the exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// Exit status 0 was received.
+    /// Exit status 0 was received, or the host ended in another way that the user counts as success.
     Ok,
-    /// A non-zero exit status was received.
+    /// A non-zero exit status was received, or one that the user does not count as success.
     Exit,
     /// The command died by a signal.
     Signal,
@@ -359,6 +344,8 @@ pub enum Class {
     Ssh,
     /// The connection or channel ended without an exit status.
     Lost,
+    /// The check after the command did not pass.
+    Check,
     /// Files could not be copied.
     Copy,
     /// pssh itself failed.
@@ -366,6 +353,30 @@ pub enum Class {
 }
 
 impl Class {
+    /// All classes.
+    pub const ALL: [Class; 15] = [
+        Class::Ok,
+        Class::Exit,
+        Class::Signal,
+        Class::Timeout,
+        Class::Cancelled,
+        Class::Dns,
+        Class::Connect,
+        Class::Proxy,
+        Class::HostKey,
+        Class::Auth,
+        Class::Ssh,
+        Class::Lost,
+        Class::Check,
+        Class::Copy,
+        Class::Local,
+    ];
+
+    /// Returns the class with this word.
+    pub fn of_word(word: &str) -> Option<Class> {
+        Class::ALL.into_iter().find(|class| class.word() == word)
+    }
+
     /// Returns the word of the outcome, the same in text and JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -381,6 +392,7 @@ impl Class {
             Class::Auth => "auth",
             Class::Ssh => "ssh",
             Class::Lost => "lost",
+            Class::Check => "check",
             Class::Copy => "copy",
             Class::Local => "local",
         }
@@ -397,8 +409,13 @@ impl Outcome {
     pub fn redact(&mut self) {
         match self {
             Outcome::Signaled { name } => redact::redact(name),
-            Outcome::Unstopped(outcome) => outcome.redact(),
+            Outcome::Unstopped(outcome) | Outcome::Judged { outcome, .. } => outcome.redact(),
+            Outcome::CheckFailed(failure) => {
+                failure.report.redact();
+                failure.command.redact();
+            }
             Outcome::Failed(error) => error.redact(),
+            Outcome::Recorded(recorded) => recorded.redact(),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
         }
     }
@@ -412,7 +429,30 @@ impl Outcome {
             Outcome::TimedOut { .. } => Class::Timeout,
             Outcome::Cancelled { .. } => Class::Cancelled,
             Outcome::Unstopped(outcome) => outcome.class(),
+            Outcome::Judged { is_success: true, .. } => Class::Ok,
+            Outcome::Judged { is_success: false, outcome } => match outcome.class() {
+                Class::Ok => Class::Exit,
+                class => class,
+            },
+            Outcome::CheckFailed(_) => Class::Check,
             Outcome::Failed(error) => error.class(),
+            Outcome::Recorded(recorded) => recorded.class,
+        }
+    }
+
+    /// Returns the outcome as it was before it was judged.
+    pub fn unjudged(&self) -> &Outcome {
+        match self {
+            Outcome::Judged { outcome, .. } => outcome,
+            outcome => outcome,
+        }
+    }
+
+    /// Returns the word for how the host ended. It differs from that of the class for an accepted failure.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Judged { is_success: true, outcome } => outcome.word(),
+            outcome => outcome.class().word(),
         }
     }
 
@@ -421,7 +461,10 @@ impl Outcome {
         match self {
             Outcome::Reached { .. } => Class::Ok.word().to_owned(),
             Outcome::Unstopped(outcome) => format!("{}, and may still be running", outcome.brief()),
+            Outcome::CheckFailed(failure) => format!("{}: {}", Class::Check.word(), failure.brief()),
             Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
+            Outcome::Recorded(recorded) => recorded.brief.clone(),
+            Outcome::Judged { outcome, .. } if outcome.exit_status().is_none() => outcome.brief(),
             outcome => outcome.to_string(),
         }
     }
@@ -430,6 +473,8 @@ impl Outcome {
     pub fn reason(&self) -> String {
         match self {
             Outcome::Failed(error) => error.brief(),
+            Outcome::CheckFailed(failure) => failure.brief(),
+            Outcome::Judged { outcome, .. } if outcome.exit_status().is_none() => outcome.reason(),
             outcome => outcome.brief(),
         }
     }
@@ -445,9 +490,12 @@ impl Outcome {
             Outcome::TimedOut { phase, .. } => HostStage::from(*phase) == HostStage::Connecting,
             Outcome::Failed(error) => match error.class() {
                 Class::Auth => !matches!(**error, HostError::Sudo { .. }),
-                Class::Dns | Class::Connect | Class::Proxy | Class::HostKey | Class::Ssh => true,
+                // It was reached before, and the command may have run.
+                Class::HostKey => !matches!(**error, HostError::HostKey(HostKeyError::Replaced { .. })),
+                Class::Dns | Class::Connect | Class::Proxy | Class::Ssh => true,
                 _ => false,
             },
+            Outcome::Recorded(recorded) => recorded.is_unreached,
             _ => false,
         }
     }
@@ -456,6 +504,9 @@ impl Outcome {
     pub fn exit_status(&self) -> Option<u32> {
         match self {
             Outcome::Exited(status) => Some(*status),
+            Outcome::Judged { outcome, .. } => outcome.exit_status(),
+            Outcome::CheckFailed(failure) => failure.command.exit_status(),
+            Outcome::Recorded(recorded) => recorded.exit_status,
             _ => None,
         }
     }
@@ -464,6 +515,9 @@ impl Outcome {
     pub fn signal(&self) -> Option<&str> {
         match self {
             Outcome::Signaled { name } => Some(name),
+            Outcome::Judged { outcome, .. } => outcome.signal(),
+            Outcome::CheckFailed(failure) => failure.command.signal(),
+            Outcome::Recorded(recorded) => recorded.signal.as_deref(),
             _ => None,
         }
     }
@@ -473,6 +527,7 @@ impl Outcome {
         match self {
             Outcome::TimedOut { phase, .. } => Some(*phase),
             Outcome::Unstopped(outcome) => outcome.phase(),
+            Outcome::Recorded(recorded) => recorded.phase,
             _ => None,
         }
     }
@@ -497,67 +552,23 @@ impl fmt::Display for Outcome {
                     HostStage::Waiting => "cancelled: never started",
                     HostStage::Connecting => "cancelled: stopped while connecting",
                     HostStage::Running => "cancelled: stopped while running",
+                    HostStage::Checking => "cancelled: stopped while checking, after the command had succeeded",
                 })?;
                 why.map_or(Ok(()), |why| why.fmt(f))
             }
             Outcome::Unstopped(outcome) => outcome.fmt(f),
+            Outcome::Judged { is_success, outcome } => {
+                match outcome.exit_status() {
+                    // Not "ok" if it is refused.
+                    Some(status) => write!(f, "exit {status}")?,
+                    None => outcome.fmt(f)?,
+                }
+                f.write_str(if *is_success { " (a success)" } else { "" })
+            }
+            Outcome::CheckFailed(failure) => write!(f, "{}: {failure}", Class::Check.word()),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
+            Outcome::Recorded(recorded) => recorded.fmt(f),
         }
-    }
-}
-
-/// How many jobs ended in which class: the only source of the program's exit status.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    counts: std::collections::BTreeMap<Class, usize>,
-    /// The largest exit status that was received.
-    largest: Option<u32>,
-}
-
-impl Tally {
-    /// Counts one more job.
-    pub fn add(&mut self, class: Class) {
-        *self.counts.entry(class).or_default() += 1;
-    }
-
-    /// Counts one more job, with its exit status.
-    pub fn add_outcome(&mut self, outcome: &Outcome) {
-        self.add(outcome.class());
-        if let Outcome::Exited(status) = outcome {
-            self.largest = self.largest.max(Some(*status));
-        }
-    }
-
-    /// Returns the largest exit status received, if any.
-    pub fn largest_status(&self) -> Option<u32> {
-        self.largest
-    }
-
-    /// Returns how many jobs ended in `class`.
-    pub fn count(&self, class: Class) -> usize {
-        self.counts.get(&class).copied().unwrap_or(0)
-    }
-
-    /// Returns the number of all jobs.
-    pub fn total(&self) -> usize {
-        self.counts.values().sum()
-    }
-
-    /// Returns the classes that occurred, with their counts, in the order of [`Class`].
-    pub fn iter(&self) -> impl Iterator<Item = (Class, usize)> + '_ {
-        self.counts.iter().map(|(class, count)| (*class, *count))
-    }
-}
-
-impl fmt::Display for Tally {
-    /// Writes `6 hosts: 4 ok, 1 exit, 1 connect`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = self.total();
-        write!(f, "{total} host{}:", if total == 1 { "" } else { "s" })?;
-        for (place, (class, count)) in self.iter().enumerate() {
-            write!(f, "{} {count} {}", if place == 0 { "" } else { "," }, class.word())?;
-        }
-        Ok(())
     }
 }
 

@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub struct Stages(Arc<[AtomicU8]>);
 
 /// The host has ended, though its command may still run.
-const ENDED: u8 = 3;
-const UNSTOPPED: u8 = 4;
+const ENDED: u8 = 100;
+const UNSTOPPED: u8 = 101;
 
 impl Stages {
     /// Creates the stages of that many hosts, all waiting.
@@ -82,10 +82,7 @@ impl Interruption {
 
     /// Returns the signal's name without `SIG`.
     pub fn signal_name(&self) -> &'static str {
-        match signal_hook::low_level::signal_name(self.signal) {
-            Some(name) => name.strip_prefix("SIG").unwrap_or(name),
-            None => "?",
-        }
+        signal_name(self.signal)
     }
 
     /// Returns the message; `names` folds the labels of the jobs with these numbers, `task` is what hosts do.
@@ -163,6 +160,14 @@ impl Listener {
     /// Confirms that it was printed.
     pub fn done(&self) {
         let _ = self.told.try_send(());
+    }
+}
+
+/// Returns the name of a signal without `SIG`.
+pub fn signal_name(signal: i32) -> &'static str {
+    match signal_hook::low_level::signal_name(signal) {
+        Some(name) => name.strip_prefix("SIG").unwrap_or(name),
+        None => "?",
     }
 }
 

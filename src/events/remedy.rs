@@ -92,6 +92,8 @@ pub enum Remedy {
         /// How the command itself ended.
         command: String,
     },
+    /// The end of a command that an earlier run sent is not known.
+    FindOutEnd,
     /// A bug in pssh.
     Report,
     /// The server asks for a password, but none is given.

@@ -24,7 +24,7 @@ use crate::copy::sftp::packets::Request;
 use crate::hosts::host_config::HostConfig;
 use crate::hosts::nodeset::{self, Names};
 use crate::hosts::proxy::Proxy;
-use crate::hosts::{self, Definitions, Groups, HostSpec, Lists, Origin};
+use crate::hosts::{self, Definitions, Groups, HostSpec, Lists, Origin, Source};
 use crate::output::control_sequences;
 use crate::ssh;
 use crate::ssh::host_keys::known_hosts::KnownHosts;
@@ -84,6 +84,9 @@ pub fn hosts_file(text: &[u8]) -> Verdict {
     Ok(())
 }
 
+/// The most hosts of a list to read here.
+const MOST_HOSTS: u64 = 100_000;
+
 /// Lists of hosts, one per line: of `-w`, `--only`, `--exclude`, and the names in them.
 pub fn nodes(text: &[u8]) -> Verdict {
     let Ok(text) = std::str::from_utf8(text) else { return Ok(()) };
@@ -95,6 +98,10 @@ pub fn nodes(text: &[u8]) -> Verdict {
             let made: Vec<String> = names.iter().take(NAMES).collect();
             assert!(made.len() == NAMES.min(usize::try_from(names.count()).unwrap_or(usize::MAX)));
             let _ = nodeset::fold(made.iter().map(String::as_str));
+            // A list of a million hosts is allowed, but takes too long here.
+            if names.count() > MOST_HOSTS {
+                return Ok(());
+            }
         }
     }
     let group = |name: &str, list: &str| (name.to_owned(), vec![(list.to_owned(), Origin::Text("hosts"))]);
@@ -238,8 +245,8 @@ pub fn config_toml(text: &[u8]) -> Verdict {
     let shown = |bad: Vec<hosts::BadEntry>| hosts::Bad(&bad).to_string();
     let config = user_config::parse(Path::new("config.toml"), text).map_err(shown)?;
     let all: Vec<String> = config.groups.groups.keys().map(|name| format!("@{name}")).collect();
-    // Not the user's command.
-    let definitions = Definitions { command: None, ..config.groups };
+    // Not the user's commands.
+    let definitions = Definitions { unnamed: Source::default(), sources: Default::default(), ..config.groups };
     let lists = Lists { nodes: &all, ..Lists::default() };
     lists.read(&mut Groups::new(definitions)).map(drop).map_err(|error| error.to_string())
 }

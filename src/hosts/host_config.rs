@@ -20,7 +20,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::nodeset::Names;
-use super::options::{self, HostOptions, Refused, ValuePlace};
+use super::options::{self, Distrust, HostOptions, Refused, ValuePlace};
 use super::toml_file::{self, TomlFile, in_order};
 use crate::hosts::{self, Bad, BadEntry, HostSpec, Origin};
 use crate::system::files::bounded;
@@ -106,9 +106,28 @@ impl HostConfig {
         if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
     }
 
+    /// Returns the aliases that the tables give to hosts.
+    pub fn aliases(&self) -> Aliases<'_> {
+        let mut aliases = Aliases::default();
+        for (number, table) in self.tables.iter().enumerate() {
+            let Some(alias) = table.options.alias.as_ref().map(|alias| alias.value.as_str()) else { continue };
+            for name in table.names.iter() {
+                if name.contains(['*', '?']) {
+                    aliases.of_pattern.push((name, (number, alias)));
+                } else {
+                    aliases.of_name.entry(name).or_insert((number, alias));
+                }
+            }
+        }
+        aliases
+    }
+
     /// Adds the options of the tables to each host. Returns notes for `-v`: the tables that match none
     /// of the hosts.
     pub fn apply(&self, hosts: &mut [HostSpec]) -> Vec<String> {
+        if self.tables.is_empty() {
+            return Vec::new();
+        }
         let mut of_name: HashMap<&str, Vec<usize>> = HashMap::new();
         for host in hosts.iter() {
             of_name.entry(&host.name).or_default();
@@ -159,6 +178,26 @@ impl HostConfig {
     fn merge(&self, mut options: HostOptions, tables: &[usize]) -> HostOptions {
         tables.iter().for_each(|number| options.fill(&self.tables[*number].options));
         options
+    }
+}
+
+/// Aliases of hosts: those in the tables of files, each with the number of its table, and those of the hosts' own lines.
+#[derive(Default)]
+pub struct Aliases<'a> {
+    of_name: HashMap<String, (usize, &'a str)>,
+    of_pattern: Vec<(String, (usize, &'a str))>,
+}
+
+impl Aliases<'_> {
+    /// Returns the alias of a host: of its own line, or else of the first table that matches it.
+    pub fn of<'h>(&'h self, host: &'h HostSpec) -> Option<&'h str> {
+        if let Some(own) = &host.options.alias {
+            return Some(&own.value);
+        }
+        let named = self.of_name.get(&host.name);
+        let matching = self.of_pattern.iter().find(|(pattern, _)| matches_pattern(&host.name, pattern));
+        let first = named.into_iter().chain(matching.map(|(_, table)| table)).min_by_key(|(number, _)| *number);
+        first.map(|(_, alias)| *alias)
     }
 }
 
@@ -231,7 +270,7 @@ impl<'a> HostConfigReader<'a> {
             let place = ValuePlace {
                 origin: self.file.origin(key.span().start),
                 directory: self.directory,
-                untrusted: self.untrusted.as_ref(),
+                untrusted: self.untrusted.as_ref().map(Distrust::File),
             };
             let is_set = options.set(key.get_ref(), &toml_file::value(value.get_ref()), &place);
             bad.push(match (is_set, value.get_ref()) {
@@ -358,7 +397,7 @@ mod tests {
             ),
             ("[host.'a:22']", "d/h.toml:1:7: \"a:22\": expected a host name alone, without a port"),
             ("[host.'r@a']", "d/h.toml:1:7: \"r@a\": expected a host name alone"),
-            ("[host.'n[1-999999999999]']", "d/h.toml:1:7: \"n[1-999999999999]\": more than 100000 names"),
+            ("[host.'n[1-999999999999]']", "d/h.toml:1:7: \"n[1-999999999999]\": more than 1000000 names"),
             ("[host.'n[1-9999]*']", "d/h.toml:1:7: \"n[1-9999]*\": more than 1000 patterns"),
             ("[host.'a b']", "d/h.toml:1:7: \"a b\": a host name cannot contain ' '"),
             ("[hosts.a]", "d/h.toml:1:2: \"hosts\": expected tables of hosts alone"),

@@ -9,13 +9,13 @@ use super::entry::{self, Parts, check_user, parse};
 use super::groups::Groups;
 use super::line::{self, Field, Said, split};
 use super::nodeset::{MOST_NAMES, Names, NamesError};
-use super::options::ValuePlace;
+use super::options::{Distrust, ValuePlace};
 use super::origin::{BadEntry, MOST_BAD_ENTRIES, Origin};
 use super::other_formats::OtherFormat;
 use super::problem::Problem;
 use super::{HostSpec, HostsError, Likeness, differ_in_digits, likeness, share_a_domain};
 use crate::system::files::bounded;
-use crate::system::files::trusted_file::{self, Contents, Untrusted};
+use crate::system::files::trusted_file::{self, Contents};
 use crate::text::message::excerpt;
 
 /// The grammar of a line.
@@ -68,8 +68,8 @@ const DOUBTFUL_USERS: usize = 3;
 pub(super) struct Basis<'a> {
     /// The base of relative paths.
     pub(super) directory: &'a Path,
-    /// Why some keys are not allowed in the file, if they are not.
-    pub(super) untrusted: Option<&'a Untrusted>,
+    /// Why some keys are not allowed in the text, if they are not.
+    pub(super) untrusted: Option<Distrust<'a>>,
 }
 
 impl Basis<'_> {
@@ -97,16 +97,33 @@ impl Found<'_> {
         Found { hosts: Vec::new(), bad: Vec::new(), failed: None, is_full: false, users: HashMap::new(), groups }
     }
 
-    /// Adds the hosts of a text in the format of hosts files.
+    /// Adds the hosts of a file.
     pub(super) fn add_file(&mut self, path: &Path, basis: Basis<'_>, text: &[u8]) {
         let file: Arc<Path> = Arc::from(path);
+        let place = |line, column| Origin::File { file: Arc::clone(&file), line, column };
+        self.add_text(basis, text, place, |format, number| format.problem(path, number));
+    }
+
+    /// Adds the hosts that a command has printed; `of` says which one.
+    pub(super) fn add_output(&mut self, of: &Arc<str>, basis: Basis<'_>, text: &[u8]) {
+        let place = |line, column| Origin::Output { of: Arc::clone(of), line, column };
+        self.add_text(basis, text, place, |format, _| format.printed());
+    }
+
+    /// Adds the hosts of a text in the format of hosts files, or the problem of a text in another format.
+    fn add_text(
+        &mut self,
+        basis: Basis<'_>,
+        text: &[u8],
+        place: impl Fn(usize, usize) -> Origin,
+        other: impl Fn(OtherFormat, usize) -> Problem,
+    ) {
         // A byte order mark is not part of the first host's name.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-        let place = |line, column| Origin::File { file: Arc::clone(&file), line, column };
         if let Some((number, line, format)) = OtherFormat::of(lines(text).map(|(line, _)| line)) {
             // The value may be a secret.
             let shown = line.split('=').next().unwrap_or_default();
-            return self.refuse(shown, place(number + 1, 1), format.problem(path, number));
+            return self.refuse(shown, place(number + 1, 1), other(format, number));
         }
         for (number, (line, _)) in lines(text).enumerate() {
             let at = |column| place(number + 1, column);
@@ -129,7 +146,7 @@ impl Found<'_> {
                     }
                 }
             }
-            if self.bad.len() >= MOST_BAD_ENTRIES || self.is_full {
+            if self.has_enough_bad() || self.is_full {
                 return;
             }
         }
@@ -191,6 +208,11 @@ impl Found<'_> {
                     }
                 }
             }
+        }
+        if untrusted.is_some() && entry.starts_with('@') && (said.user.is_some() || !said.options.is_empty()) {
+            let problem = "these hosts may have options of their own, such as a password file, and this list is not trusted to change any: \
+                           name the group without options";
+            self.reject(entry, at(column(entry)), problem);
         }
         self.complete(before, said, &written);
         if self.bad.len() > complaints {
@@ -297,8 +319,26 @@ impl Found<'_> {
                     }
                 }
             }
-            Err(NamesError { column, problem }) => self.refuse(entry, origin.after(column), problem),
+            Err(NamesError { column, problem }) => {
+                let problem = self.as_source(entry, problem);
+                self.refuse(entry, origin.after(column), problem);
+            }
         }
+    }
+
+    /// Adds to the problem of an entry that it may mean a group of a source.
+    fn as_source(&self, entry: &str, problem: Problem) -> Problem {
+        match entry.split_once(':') {
+            Some((source, _)) if self.groups.definitions.sources.contains_key(source) => {
+                problem.and(&format!("; did you mean @{entry}?"))
+            }
+            _ => problem,
+        }
+    }
+
+    /// Whether there are so many bad entries that more say nothing new.
+    pub(super) fn has_enough_bad(&self) -> bool {
+        self.bad.len() >= MOST_BAD_ENTRIES
     }
 
     /// Whether that many more hosts fit.

@@ -2,7 +2,7 @@
 
 use super::hosts_file::is_entry;
 use super::nodeset::list::{self, Item, Term};
-use super::{check_group, is_ipv6, parse_entry};
+use super::{check_reference, is_ipv6, parse_entry};
 
 /// What a word looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ fn is_list(word: &str) -> bool {
     }
     let is_good = |term: &Term<'_>| match term.item {
         Item::Hosts => is_entry(term.text) && term.text.starts_with(|c: char| c.is_alphanumeric()),
-        Item::Group => term.text.strip_prefix('@').is_some_and(|name| check_group(name).is_ok()),
+        Item::Group => term.text.strip_prefix('@').is_some_and(|name| check_reference(name).is_ok()),
         Item::Pattern(_) => false,
     };
     list::parse(word).is_ok_and(|terms| terms.iter().all(is_good))
@@ -95,6 +95,8 @@ mod tests {
             "[::1]:22",
             "@web",
             "@web!web1",
+            "@ec2:web",
+            "@ec2:*!web1",
             "u@web[1-3]:22",
             "web[1-2],db[01-03]",
             "ssh://web1:22",

@@ -3,9 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::host_config::HostConfig;
 use super::hosts_file::{Basis, Found};
+use super::options::Distrust;
 use super::selection::Filter;
-use super::{Groups, HostSpec, HostsError, Likeness, Origin, likeness, read};
+use super::{Groups, HostSpec, HostsError, Likeness, ListPlace, Origin, likeness, read};
 use crate::text::fnmatch::fnmatch;
 
 /// The sources of a run's hosts, and the filters on them.
@@ -13,7 +15,7 @@ use crate::text::fnmatch::fnmatch;
 pub struct Lists<'a> {
     /// Hosts files.
     pub files: &'a [PathBuf],
-    /// The pattern that the names of hosts in files must match, if any.
+    /// The pattern that the name or alias of each host in files must match, if any.
     pub glob: Option<&'a str>,
     /// Strings with hosts between blanks.
     pub strings: &'a [String],
@@ -23,6 +25,8 @@ pub struct Lists<'a> {
     pub only: &'a [String],
     /// The lists in which no host may be.
     pub exclude: &'a [String],
+    /// The options of hosts in TOML files, which may give aliases to them. The glob and the two filters match aliases too.
+    pub host_config: Option<&'a HostConfig>,
     /// Their names in messages.
     pub names: ListNames,
 }
@@ -58,12 +62,14 @@ impl Lists<'_> {
         let (names, mut found) = (self.names, Found::new(groups));
         for path in self.files {
             let contents = read(path).map_err(|error| unread(path, error))?;
-            let basis = Basis { untrusted: contents.untrusted.as_ref(), ..Basis::of(path) };
+            let basis = Basis { untrusted: contents.untrusted.as_ref().map(Distrust::File), ..Basis::of(path) };
             found.add_file(path, basis, &contents.bytes);
         }
         let in_files = found.hosts.len();
+        let aliases = self.host_config.map(HostConfig::aliases).unwrap_or_default();
         if let Some(pattern) = self.glob {
-            found.hosts.retain(|host| fnmatch(&host.name, pattern));
+            let matches = |name: &str| fnmatch(name, pattern);
+            found.hosts.retain(|host| matches(&host.name) || aliases.of(host).is_some_and(matches));
         }
         for entry in self.strings.iter().flat_map(|string| string.split_whitespace()) {
             found.add(entry, Origin::Text(names.strings));
@@ -80,8 +86,9 @@ impl Lists<'_> {
         }
         let all = hosts.len();
         hosts.retain(|host| {
-            let is_meant = only.as_mut().is_none_or(|only| only.has(host));
-            let is_excluded = exclude.as_mut().is_some_and(|exclude| exclude.has(host));
+            let alias = aliases.of(host);
+            let is_meant = only.as_mut().is_none_or(|only| only.has(host, alias));
+            let is_excluded = exclude.as_mut().is_some_and(|exclude| exclude.has(host, alias));
             is_meant && !is_excluded
         });
         if hosts.is_empty() && all > 0 {
@@ -91,6 +98,7 @@ impl Lists<'_> {
             let by = format!("{} leaves", names.glob);
             return Err(HostsError::NoneLeft { by, count: in_files, glob: self.glob.map(str::to_owned) });
         }
+        ListPlace::set(&mut hosts);
         let mut warnings = users;
         let unused = [&only, &exclude].into_iter().flatten().flat_map(Filter::warnings);
         warnings.extend(unused);
@@ -160,8 +168,8 @@ mod tests {
         let mut all: Vec<(&str, &str)> = names.iter().map(|(name, list)| (name.as_str(), list.as_str())).collect();
         all.push(("g0", "n0"));
         assert_eq!(read("@g59", &mut groups(&all)).expect("a list").len(), 60);
-        let error = read("@a", &mut groups(&[("a", "@b,x[1-60000]"), ("b", "y[1-60000]")])).expect_err("too many");
-        assert!(error.contains("more than 100000 hosts"), "{error}");
+        let error = read("@a", &mut groups(&[("a", "@b,x[1-600000]"), ("b", "y[1-600000]")])).expect_err("too many");
+        assert!(error.contains("more than 1000000 hosts"), "{error}");
     }
 
     proptest::proptest! {

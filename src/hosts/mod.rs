@@ -6,6 +6,7 @@ pub mod file_names;
 mod groups;
 pub mod host_config;
 mod hosts_file;
+mod inventory;
 mod likeness;
 mod line;
 mod lists;
@@ -16,28 +17,70 @@ mod other_formats;
 mod problem;
 pub mod proxy;
 pub(crate) mod selection;
+mod shard;
 pub mod toml_file;
+mod written;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::options::HostOptions;
+use self::options::{HostOptions, Refused, Value, ValuePlace};
 use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::reason;
 use crate::text::suggest::did_you_mean;
 pub use entry::{Parts, check_login, check_name, is_ipv6, parse_entry, parse_port};
-pub use groups::{Definitions, Groups, check_command, check_group};
+pub use groups::{Definitions, Groups, check_group, check_reference, check_source};
 #[cfg(any(test, fuzzing))]
 pub(crate) use hosts_file::of_text;
 pub use hosts_file::{directory_of, lines, read};
+pub use inventory::{Source, check_command};
 pub use likeness::{Likeness, differ_in_digits, likeness, share_a_domain};
 use line::ARGUMENT;
 pub use lists::{ListNames, Lists};
 pub use origin::{Bad, BadEntry, Origin};
 pub use other_formats::{HOST_COLUMNS, OtherFormat};
 pub use problem::{Advice, Problem};
+pub use shard::{ResolvedShard, Shard};
+pub use written::folded;
+
+/// The place of a host in the list of all hosts, of which a run may have only a share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListPlace {
+    /// Its number, from 0.
+    pub index: u32,
+    /// How many hosts the list has.
+    pub count: u32,
+    /// Whether another entry of the list has its name with another user or port.
+    pub shares_name: bool,
+}
+
+impl ListPlace {
+    /// Sets the places of all hosts of a list.
+    pub fn set(hosts: &mut [HostSpec]) {
+        // No list is that long.
+        let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        for (index, host) in (0..count).zip(hosts.iter_mut()) {
+            host.place = ListPlace { index, count, shares_name: false };
+        }
+        // Most lists have names only.
+        if hosts.iter().all(|host| host.user.is_none() && host.port.is_none()) {
+            return;
+        }
+        let mut first_of_name: HashMap<&str, &HostSpec> = HashMap::with_capacity(hosts.len());
+        let mut shared: HashSet<String> = HashSet::new();
+        for host in hosts.iter() {
+            let first = first_of_name.entry(&host.name).or_insert(host);
+            if (&first.user, first.port) != (&host.user, host.port) && !shared.contains(&host.name) {
+                shared.insert(host.name.clone());
+            }
+        }
+        if !shared.is_empty() {
+            hosts.iter_mut().for_each(|host| host.place.shares_name = shared.contains(&host.name));
+        }
+    }
+}
 
 /// One host as the user wrote it: `[user@]host[:port]`, and what else is said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +93,8 @@ pub struct HostSpec {
     pub port: Option<u16>,
     /// Where the entry stands.
     pub origin: Origin,
+    /// Its place in the list.
+    pub place: ListPlace,
     /// The host's own options: from its line, then from a TOML file. Hosts with the same options share
     /// one copy.
     pub options: Arc<HostOptions>,
@@ -69,6 +114,7 @@ impl HostSpec {
             name,
             port,
             origin,
+            place: ListPlace::default(),
             options: HostOptions::nothing(),
             arguments: Arc::default(),
             loose: Arc::default(),
@@ -76,23 +122,22 @@ impl HostSpec {
         }
     }
 
-    /// Formats the host as a line of a hosts file with the same meaning.
-    pub fn line(&self) -> String {
-        // A user name may contain characters that would end the entry.
-        let ends_entry = |c: char| c.is_whitespace() || c == '#';
-        let mut line = match &self.user {
-            Some(user) if user.contains(ends_entry) => {
-                let mut line = HostSpec { user: None, ..self.clone() }.to_string();
-                line::put("user", user, &mut line);
-                line
-            }
-            _ => self.to_string(),
-        };
-        if !self.written.is_empty() {
-            line.push(' ');
-            line.push_str(&self.written);
+    /// Gives the host a label, as `alias=` in its line does.
+    ///
+    /// # Errors
+    /// It is not a label.
+    pub fn with_alias(mut self, alias: &str) -> Result<HostSpec, String> {
+        let mut options = HostOptions::clone(&self.options);
+        let place = ValuePlace { origin: self.origin.clone(), directory: Path::new(""), untrusted: None };
+        match options.set("alias", &Value::Text(alias), &place) {
+            Ok(()) => {}
+            Err(Refused::Wrong(problem)) => return Err(problem),
+            Err(Refused::Unknown(_)) => return Err(format!("{alias:?} is not a label")),
         }
-        line
+        let mut written = self.written.to_string();
+        line::put("alias", alias, &mut written);
+        (self.options, self.written) = (Arc::new(options), written.into());
+        Ok(self)
     }
 
     /// Adds options from elsewhere; its own win.

@@ -180,22 +180,40 @@ impl Value<'_> {
     }
 }
 
+/// Why the place of options may not set all of them.
+#[derive(Clone, Copy, Debug)]
+pub enum Distrust<'a> {
+    /// Others could have written the file.
+    File(&'a Untrusted),
+    /// A command of the user has printed it, from what others may have written. With what would allow it.
+    Output(&'a str),
+}
+
 /// The place of options.
 pub struct ValuePlace<'a> {
     /// The key's own place.
     pub origin: Origin,
     /// The base of relative paths: the directory of the file.
     pub directory: &'a Path,
-    /// Why the file may not run local programs or weaken host key checking, if it may not.
-    pub untrusted: Option<&'a Untrusted>,
+    /// Why the place may not run local programs or weaken host key checking, if it may not.
+    pub untrusted: Option<Distrust<'a>>,
 }
 
 impl ValuePlace<'_> {
     /// Refuses options that run local programs or weaken host key checking, unless only the user can write the file.
     fn may(&self, doing: &str) -> Result<(), String> {
         match self.untrusted {
-            Some(untrusted) => Err(format!("the file may not {doing}: {untrusted}")),
+            Some(Distrust::File(untrusted)) => Err(format!("the file may not {doing}: {untrusted}")),
+            Some(Distrust::Output(remedy)) => Err(format!("the output of a source may not {doing}; {remedy}")),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses options that name local files to a program that prints what others have written. A list of a team may.
+    fn may_name_files(&self, doing: &str) -> Result<(), String> {
+        match self.untrusted {
+            Some(Distrust::Output(_)) => self.may(doing),
+            Some(Distrust::File(_)) | None => Ok(()),
         }
     }
 
@@ -258,7 +276,10 @@ impl HostOptions {
             "port" => put(&mut self.port, hosts::parse_port(value.digits("a number from 1 to 65535")?)?, origin)?,
             "address" => put(&mut self.address, address(value)?, origin)?,
             "alias" => put(&mut self.alias, alias(value)?, origin)?,
-            "identity" => add(&mut self.identities, place.paths(value)?, origin),
+            "identity" => {
+                place.may_name_files("choose a private key")?;
+                add(&mut self.identities, place.paths(value)?, origin);
+            }
             "known-hosts" => {
                 place.may("choose the known host keys")?;
                 add(&mut self.known_hosts, place.paths_or_none(value)?, origin);
@@ -294,7 +315,10 @@ impl HostOptions {
                 }
                 put(&mut self.host_key_check, check, origin)?;
             }
-            "agent" => put_agent(&mut self.agent, AgentUse::Socket(place.path(value)?), origin)?,
+            "agent" => {
+                place.may_name_files("choose an agent")?;
+                put_agent(&mut self.agent, AgentUse::Socket(place.path(value)?), origin)?;
+            }
             "no-agent" => {
                 let agent = if flag(value)? { AgentUse::Nobody } else { AgentUse::Usual };
                 put_agent(&mut self.agent, agent, origin)?;

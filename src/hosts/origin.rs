@@ -28,6 +28,15 @@ pub enum Origin {
         /// Column in characters, from 1.
         column: usize,
     },
+    /// In the output of a command.
+    Output {
+        /// As messages call the output.
+        of: Arc<str>,
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+    },
 }
 
 impl Origin {
@@ -36,15 +45,18 @@ impl Origin {
         match self {
             Origin::Text(_) => (0, 0),
             Origin::List { column, .. } => (0, *column),
-            Origin::File { line, column, .. } => (*line, *column),
+            Origin::File { line, column, .. } | Origin::Output { line, column, .. } => (*line, *column),
         }
     }
 
     /// Returns the place some characters further in the same line. Places in strings have no column.
     pub(super) fn after(&self, characters: usize) -> Origin {
         let mut place = self.clone();
-        if let Origin::File { column, .. } | Origin::List { column, .. } = &mut place {
-            *column += characters;
+        match &mut place {
+            Origin::Text(_) => {}
+            Origin::List { column, .. } | Origin::File { column, .. } | Origin::Output { column, .. } => {
+                *column += characters;
+            }
         }
         place
     }
@@ -56,6 +68,7 @@ impl fmt::Display for Origin {
             Origin::Text(name) => f.write_str(name),
             Origin::List { name, column } => write!(f, "{name}:{column}"),
             Origin::File { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
+            Origin::Output { of, line, column } => write!(f, "{of}, line {line}, column {column}"),
         }
     }
 }

@@ -170,9 +170,16 @@ impl OtherFormat {
 
     /// Returns the problem of `file`, whose line `number`, from 0, is the first that cannot be one of a hosts file.
     pub(super) fn problem(self, file: &Path, number: usize) -> Problem {
-        let text =
-            format!("this looks like {}, not like a hosts file with [user@]host[:port] on each line", self.name());
-        Problem::with(text, Advice::Convert { format: self, recipe: self.recipe(file, number) })
+        Problem::with(self.not_hosts(), Advice::Convert { format: self, recipe: self.recipe(file, number) })
+    }
+
+    /// Returns the problem of a command that has printed this format.
+    pub(super) fn printed(self) -> Problem {
+        self.not_hosts().into()
+    }
+
+    fn not_hosts(self) -> String {
+        format!("this looks like {}, not like a hosts file with [user@]host[:port] on each line", self.name())
     }
 
     /// Its label.

@@ -49,6 +49,12 @@ impl Problem {
     pub fn of(self, prefix: &str) -> Problem {
         Problem { text: format!("{prefix}: {}", self.text), ..self }
     }
+
+    /// Appends to the problem.
+    #[must_use]
+    pub fn and(self, end: &str) -> Problem {
+        Problem { text: self.text + end, ..self }
+    }
 }
 
 impl Deref for Problem {

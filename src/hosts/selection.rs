@@ -19,12 +19,21 @@ impl Found<'_> {
     /// Adds the hosts of lists that are not there yet, each list with the place where it begins. The result is a set, as
     /// in pdsh and clush: `a,a` is one host.
     pub(super) fn add_lists<'t>(&mut self, lists: impl IntoIterator<Item = (&'t str, Origin)>) {
+        let mut lists = lists.into_iter().peekable();
+        if lists.peek().is_none() {
+            return;
+        }
         let mut all = Set::of(std::mem::take(&mut self.hosts));
         for (text, place) in lists {
             let complaints = self.bad.len();
             let listed = self.evaluate(text, &place);
-            if self.bad.len() == complaints {
-                self.add_to(&mut all, listed, text, &place);
+            if self.bad.len() > complaints {
+                continue;
+            }
+            if all.hosts.is_empty() {
+                all = listed;
+            } else {
+                self.add_to(&mut all, listed.hosts, text, &place);
             }
         }
         self.hosts = all.hosts;
@@ -40,7 +49,7 @@ impl Found<'_> {
     }
 
     /// Evaluates a list from left to right.
-    fn evaluate(&mut self, text: &str, place: &Origin) -> Vec<HostSpec> {
+    fn evaluate(&mut self, text: &str, place: &Origin) -> Set {
         let mut set = Set::default();
         let mut steps = 0;
         for term in self.terms(text, place) {
@@ -50,7 +59,7 @@ impl Found<'_> {
                 if steps > MOST_STEPS {
                     let problem = "too many hosts up to here for ! & ^ to compare";
                     self.reject(term.text, origin, problem);
-                    return set.hosts;
+                    return set;
                 }
             }
             let mut chosen = Choice::default();
@@ -84,7 +93,7 @@ impl Found<'_> {
                 self.add_to(&mut set, named, term.text, &origin);
             }
         }
-        set.hosts
+        set
     }
 
     /// Adds hosts to a set, unless there are too many.
@@ -205,18 +214,24 @@ impl Choice {
         self.patterns.push((pattern, item));
     }
 
-    /// Returns the items that match a host: by its name, and by user and port if they have any.
-    fn items<'a>(&'a self, host: &'a HostSpec) -> impl Iterator<Item = usize> + 'a {
+    /// Returns the items that match a host: by its name or alias, and by user and port if they have any.
+    fn items<'a>(&'a self, host: &'a HostSpec, alias: Option<&'a str>) -> impl Iterator<Item = usize> + 'a {
+        let alias = alias.filter(|alias| *alias != host.name);
+        std::iter::once(host.name.as_str()).chain(alias).flat_map(move |name| self.items_of_name(host, name))
+    }
+
+    fn items_of_name<'a>(&'a self, host: &'a HostSpec, name: &'a str) -> impl Iterator<Item = usize> + 'a {
         let says = |named: &&Named| {
             (named.user.is_none() || named.user == host.user) && (named.port.is_none() || named.port == host.port)
         };
-        let named = self.by_name.get(&host.name).into_iter().flatten().filter(says).map(|named| named.item);
-        let matching = self.patterns.iter().filter(|(pattern, _)| pattern.matches(&host.name)).map(|(_, item)| *item);
+        let named = self.by_name.get(name).into_iter().flatten().filter(says).map(|named| named.item);
+        let matching = self.patterns.iter().filter(move |(pattern, _)| pattern.matches(name)).map(|(_, item)| *item);
         named.chain(matching)
     }
 
+    /// Whether an item matches the name of a host. Operators of a list compare names only: they name hosts, with or without an alias.
     fn has(&self, host: &HostSpec) -> bool {
-        self.items(host).next().is_some()
+        self.items(host, None).next().is_some()
     }
 }
 
@@ -234,10 +249,10 @@ struct Used {
 }
 
 impl Filter {
-    /// Whether a host matches.
-    pub(super) fn has(&mut self, host: &HostSpec) -> bool {
+    /// Whether a host matches, by its name or by its alias.
+    pub(super) fn has(&mut self, host: &HostSpec, alias: Option<&str>) -> bool {
         let mut found = false;
-        for item in self.choice.items(host) {
+        for item in self.choice.items(host, alias) {
             self.items[item].is_used = true;
             found = true;
         }

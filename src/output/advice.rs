@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::copy::rsync;
+use crate::events::check::GivenUp;
 use crate::events::event::{Class, Outcome, Phase};
 use crate::events::host_error::{FROM_ADDRESS, HostError, HostKeyError, KNOWN_HOSTS_COMMAND, LoginError, ProxyError};
 use crate::events::remedy::Remedy;
@@ -26,11 +27,18 @@ fn port_option(port: u16) -> String {
 /// OpenSSH's message after MaxAuthTries attempts.
 const TOO_MANY_FAILURES: &str = "Too many authentication failures";
 
+/// The hint for names that cannot be looked up.
+const UNKNOWN_NAMES: &str = "check the spelling, or whether the resolver knows the names";
+
 impl Outcome {
     /// Returns the part that hints share when they differ only in details of the host.
     pub fn hint_kind(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint_kind(program),
+            Outcome::Recorded(recorded) => recorded.hint.clone().map(|hint| match recorded.class {
+                class @ (Class::Dns | Class::HostKey | Class::Lost) => class.word().to_owned(),
+                _ => hint,
+            }),
             outcome => outcome.hint(program),
         }
     }
@@ -39,6 +47,7 @@ impl Outcome {
     pub fn shared_hint(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.shared_hint(program),
+            Outcome::Recorded(recorded) if recorded.class == Class::Dns => Some(UNKNOWN_NAMES.to_owned()),
             outcome => outcome.hint(program),
         }
     }
@@ -47,9 +56,28 @@ impl Outcome {
     pub fn hint(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(program),
+            Outcome::Recorded(recorded) => recorded.hint.clone(),
             Outcome::Exited(status) => program.meaning(*status),
-            Outcome::Unstopped(_) => {
+            Outcome::Judged { is_success: true, .. } => None,
+            Outcome::Judged { outcome, .. } if outcome.exit_status() == Some(0) => {
+                Some("0 is not in the list of --success, which replaces its default, 0".to_owned())
+            }
+            Outcome::Judged { outcome, .. } => outcome.hint(program),
+            Outcome::CheckFailed(failure) => {
                 let task = program.task();
+                let task = if failure.command.class() == Class::Ok && failure.command.word() == Class::Ok.word() { format!("{task} succeeded") } else { format!("{task} ended as a success") };
+                Some(if failure.given_up == Some(GivenUp::HostKey) {
+                    format!("{task}; find out whether this is still the same host before its new key is accepted")
+                } else if failure.given_up == Some(GivenUp::Secret) {
+                    format!("{task}; a password that may have been refused is not sent again, as that could lock the account")
+                } else if let Some(status @ (126 | 127)) = failure.report.exit_status {
+                    format!("{task}; status {status} of the check means that the shell cannot run it: is it right?")
+                } else {
+                    format!("{task}; a longer --check-timeout gives the check more time")
+                })
+            }
+            Outcome::Unstopped(outcome) => {
+                let task = if outcome.class() == Class::Check { "the check" } else { program.task() };
                 Some(format!("{task} was asked to stop, but it may still be running there"))
             }
             Outcome::TimedOut { phase: Phase::Connect, .. } => Some(
@@ -100,7 +128,7 @@ impl HostError {
     /// Returns the hint for several hosts of one kind, without details of a single host.
     pub fn shared_hint(&self, program: Program) -> Option<String> {
         match self {
-            HostError::Dns { .. } => Some("check the spelling, or whether the resolver knows the names".to_owned()),
+            HostError::Dns { .. } => Some(UNKNOWN_NAMES.to_owned()),
             HostError::HostKey(error) => error.shared_hint(),
             error => error.hint(program),
         }
@@ -222,6 +250,7 @@ impl Remedy {
             Remedy::OutputIncomplete { command } => {
                 return format!("its output is incomplete; the command itself: {command}");
             }
+            Remedy::FindOutEnd => "find out on the host how it ended; --rerun lost runs it again",
             Remedy::Report => "please report this, with the command line",
             Remedy::PasswordNeeded => "-A asks for a password, --password-file reads one",
             Remedy::AnswerNeeded => "answer at a terminal, or with the SSH_ASKPASS program",

@@ -4,7 +4,6 @@ pub(crate) mod formats;
 pub(crate) mod reports;
 
 mod advice;
-mod clock;
 pub(crate) mod control_sequences;
 mod hints;
 pub(crate) mod multiplexer;
@@ -19,7 +18,7 @@ mod writer;
 pub use self::formats::ci_groups::CiGroups;
 pub use self::formats::ci_log::CiLog;
 pub use self::formats::dry_run::commands;
-pub use self::multiplexer::{Summary, multiplex, sentence};
+pub use self::multiplexer::{Report, Summary, multiplex, sentence};
 pub use self::reports::copy_total::CopySettings;
 pub use self::reports::host_files::Directories;
 pub use self::settings::{Endings, Format, OutputSettings};
@@ -39,22 +38,27 @@ use self::formats::lines::Lines;
 use self::formats::outcomes::Outcomes;
 use self::formats::pssh_status::StatusLines;
 use self::formats::quiet::Quiet;
-use self::multiplexer::{Report, Reports};
+use self::multiplexer::Reports;
 use self::prefix::Prefixes;
 use self::reports::batches::Batches;
 use self::reports::ci_summary::CiSummary;
 use self::reports::copy_total::CopyTotal;
 use self::reports::failed_to::FailedTo;
 use self::reports::host_files::{DirectoryError, Files};
+use self::reports::journal::Journal;
 use self::reports::junit::Junit;
 use self::reports::progress::Progress;
 use self::reports::reasons::Reasons;
 use self::reports::report_file::{FileError, ReportFile};
-use self::reports::summary::{FailureReport, Times};
+use self::reports::summary::{FailureReport, NotStarted, Times};
+use self::reports::without::Without;
 use self::transcode::Transcoded;
 use crate::events::event::Stream;
+use crate::hosts::file_names;
+use crate::journal::writer::Writer;
 use crate::plan::job::Job;
 use crate::plan::program::Program;
+use crate::system::clock::Clock;
 
 /// Why the reports cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -68,16 +72,29 @@ pub enum ReportsError {
 }
 
 /// The host lists of a run.
-#[derive(Clone, Copy)]
 pub struct Lists<'a> {
     /// Their files.
     pub files: &'a [PathBuf],
     /// Whether some of their hosts were excluded.
     pub are_chosen: bool,
+    /// The names of the hosts' files, if the run has a share of a list: no two hosts of the list have the same.
+    pub file_names: Option<Vec<String>>,
 }
 
-/// Creates the reports that `settings` asks for, on `jobs` from `lists`. `user` is the login name of hosts whose entry has none,
-/// if the user gave one. Reports that write files come last, after everything else is printed.
+/// How a run begins.
+pub struct Beginning<'a> {
+    /// The login name of hosts whose entry has none, if the user gave one.
+    pub user: Option<&'a str>,
+    /// The clock that began with it.
+    pub clock: Clock,
+    /// The jobs that have ended before, by number; empty if there are none.
+    pub known: Arc<[bool]>,
+    /// Whether what they printed is known.
+    pub is_output_known: bool,
+}
+
+/// Creates the reports that `settings` asks for, on `jobs` from `lists`. Reports that write files come last, after everything else is
+/// printed.
 ///
 /// # Errors
 /// A file or directory cannot be used.
@@ -85,15 +102,16 @@ pub fn reports(
     settings: &OutputSettings,
     lists: Lists<'_>,
     jobs: &Arc<[Job]>,
-    user: Option<&str>,
+    beginning: &Beginning<'_>,
 ) -> Result<Box<dyn Report>, ReportsError> {
+    let clock = beginning.clock;
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
     if !settings.is_quiet {
         reports.push(Box::new(self::reports::warnings::Warnings::default()));
     }
-    add_format(&mut reports, settings, jobs, user);
+    add_format(&mut reports, settings, jobs, beginning);
     if settings.has_times {
-        reports.push(Box::new(Times::new(jobs)));
+        reports.push(Box::new(Times::new(jobs, clock.start)));
     }
     if let Some(path) = &settings.failed_to {
         let file = ReportFile::prepare("--failed-to", path)?;
@@ -101,18 +119,23 @@ pub fn reports(
         reports.push(Box::new(failed_to.map_err(|error| FileError::new("--failed-to", path, error))?));
     }
     if let Some(path) = &settings.junit {
-        reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs)));
+        reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs, clock)));
     }
     if let Some(path) = &settings.ci_summary {
         let file = ReportFile::prepare_to_append("--ci-summary", path)?;
-        reports.push(Box::new(CiSummary::new(file, jobs)));
+        reports.push(Box::new(CiSummary::new(file, jobs, clock)));
     }
     if let Some(encoding) = settings.encoding {
         reports = vec![Box::new(Transcoded::new(Reports(reports), encoding, jobs.len()))];
     }
     // Files get the bytes unchanged.
     if !settings.directories.is_empty() {
-        reports.push(Box::new(Files::new(settings.directories.clone(), jobs, user)?));
+        let of_run = || file_names::of_hosts(jobs.iter().map(|job| &job.spec), beginning.user);
+        let names = lists.file_names.unwrap_or_else(of_run);
+        let files = Box::new(Files::new(settings.directories.clone(), names)?);
+        // What is appended is there already.
+        let is_rewritten = beginning.is_output_known && !settings.directories.append;
+        reports.push(beginning.without_known(files, is_rewritten));
     }
     if settings.style.has_progress {
         reports.push(Box::new(Progress::new(jobs.len())));
@@ -120,8 +143,35 @@ pub fn reports(
     Ok(Box::new(Reports(reports)))
 }
 
+/// Records in a journal what `report` shows, and before that: how jobs end that are not `known`, and with `has_output` what they print.
+pub fn recorded(
+    report: Box<dyn Report>,
+    writer: Writer,
+    (jobs, known): (usize, Arc<[bool]>),
+    has_output: bool,
+    clock: Clock,
+) -> Box<dyn Report> {
+    Box::new(Reports(vec![Box::new(Journal::new(writer, jobs, known, has_output, clock)), report]))
+}
+
+impl Beginning<'_> {
+    /// Returns a report of output, without the hosts that ended before the run unless `is_known` says that their output is known.
+    fn without_known(&self, report: Box<dyn Report>, is_known: bool) -> Box<dyn Report> {
+        if is_known || self.known.is_empty() {
+            return report;
+        }
+        Box::new(Without { report, jobs: Arc::clone(&self.known) })
+    }
+}
+
 /// Adds the reports that make up the format.
-fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, jobs: &Arc<[Job]>, user: Option<&str>) {
+fn add_format(
+    reports: &mut Vec<Box<dyn Report>>,
+    settings: &OutputSettings,
+    jobs: &Arc<[Job]>,
+    beginning: &Beginning<'_>,
+) {
+    let (user, clock) = (beginning.user, beginning.clock);
     let style = &settings.style;
     let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
     let groups = settings.ci.and_then(|system| Groups::new(system, variable));
@@ -132,6 +182,16 @@ fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, job
     let tells_failures = matches!(settings.format, Format::Lines | Format::Inline | Format::Status | Format::Gather);
     if tells_failures && !settings.is_quiet {
         reports.push(Box::new(Batches::new(jobs)));
+    }
+    // Other formats show each host, whatever its outcome.
+    let folds = match settings.format {
+        Format::Lines => settings.endings != Endings::Headers,
+        Format::Inline => settings.endings == Endings::Failures,
+        Format::None => settings.is_quiet,
+        Format::Status | Format::Json | Format::Gather => false,
+    };
+    if folds {
+        reports.push(Box::new(NotStarted::new(jobs.len(), style.of(Stream::Stderr))));
     }
     match settings.format {
         Format::Lines => {
@@ -155,7 +215,7 @@ fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, job
                 reports.push(Box::new(Reasons::new(jobs.len())));
             }
         }
-        Format::Json => reports.push(Box::new(Json::new(jobs, settings.order))),
+        Format::Json => reports.push(Box::new(Json::new(jobs, settings.order, clock))),
         Format::None if settings.is_quiet => reports.push(Box::new(Quiet::new(jobs.len(), style))),
         Format::Gather | Format::None => {}
     }
@@ -167,13 +227,14 @@ fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, job
             expect_same: settings.expect_same,
             ci: groups,
         };
-        reports.push(Box::new(Gather::new(jobs, shape)));
+        let gather = Box::new(Gather::new(jobs, shape));
+        reports.push(beginning.without_known(gather, beginning.is_output_known));
     }
     if settings.format == Format::Gather {
         reports.push(Box::new(Outcomes::without_lines(jobs.len(), style)));
     }
     if tells_failures || settings.format == Format::None && settings.is_quiet {
-        reports.push(Box::new(FailureReport::new(jobs)));
+        reports.push(Box::new(FailureReport::new(jobs, folds)));
     }
     if let Some(copies) = settings.copies.filter(|_| tells_failures) {
         reports.push(Box::new(CopyTotal::new(copies, jobs.len(), style.of(Stream::Stderr).is_terminal)));

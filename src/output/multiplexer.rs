@@ -8,9 +8,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
 use super::style::Style;
 use super::writer::{Broken, Output};
-use crate::events::event::{BatchNews, Class, Event, EventKind, Outcome, Tally};
+use crate::events::batch::BatchNews;
+use crate::events::event::{Class, Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
 use crate::events::interruption::{Interruption, Listener};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
 use crate::plan::job::Job;
 use crate::plan::program::Program;

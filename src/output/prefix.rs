@@ -97,9 +97,9 @@ impl Template {
             Part::Text(text) => text.clone(),
             Part::Field(Field::Label) => job.label.clone(),
             Part::Field(Field::Host) => job.spec.name.clone(),
-            Part::Field(Field::User) => job.user.clone(),
+            Part::Field(Field::User) => job.user.to_string(),
             Part::Field(Field::Port) => job.port.to_string(),
-            Part::Field(Field::Index) => job.number.to_string(),
+            Part::Field(Field::Index) => job.index().to_string(),
         };
         self.0.iter().map(part).collect()
     }

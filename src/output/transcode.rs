@@ -6,9 +6,11 @@ use encoding_rs::{Decoder, Encoding};
 
 use super::multiplexer::Report;
 use super::writer::Output;
-use crate::events::event::{BatchNews, Event, EventKind, Outcome, Stream, Tally};
+use crate::events::batch::BatchNews;
+use crate::events::event::{Event, EventKind, Outcome, Stream};
 use crate::events::host_error::HostError;
 use crate::events::interruption::Interruption;
+use crate::events::tally::Tally;
 use crate::plan::job::Job;
 
 /// Reads the name of an encoding: a label of the Encoding Standard, such as `latin1`, `windows-1251`, `sjis` or `utf-16le`,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rustix::termios::tcgetwinsize;
 
 use super::settings::{AgentChoice, NODE_VARIABLES, Settings, WantedVariable};
+use crate::hosts::ListPlace;
 use crate::ssh::channel::requests::{Forwarding, PseudoTerminal, Requests, Variable};
 use crate::ssh_config::{ForwardedAgent as ConfiguredAgent, RequestTty, Resolved};
 
@@ -64,9 +65,8 @@ impl ChannelRequests {
     fn variables(&self, resolved: &Resolved, node: Node<'_>) -> Vec<Variable> {
         let of_node = |name: &str| {
             let place = NODE_VARIABLES.iter().position(|known| *known == name)?;
-            Some(OsString::from(
-                [node.number.to_string(), node.count.to_string(), node.name.to_owned()][place].as_str(),
-            ))
+            let ListPlace { index, count, .. } = node.place;
+            Some(OsString::from([index.to_string(), count.to_string(), node.name.to_owned()][place].as_str()))
         };
         let mut variables: Vec<Variable> = Vec::new();
         let mut set = |name: &str, value: OsString, is_named: bool| {
@@ -104,10 +104,8 @@ fn window_size() -> (u16, u16) {
 /// The place of a host in the list.
 #[derive(Clone, Copy)]
 pub struct Node<'a> {
-    /// Its number, from 0.
-    pub number: usize,
-    /// How many there are.
-    pub count: usize,
+    /// Its place.
+    pub place: ListPlace,
     /// Its name in the list.
     pub name: &'a str,
 }

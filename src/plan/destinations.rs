@@ -63,13 +63,6 @@ pub struct Destinations {
     chains: Mutex<HashMap<Arc<[Hop]>, Chain>>,
 }
 
-/// A host's place in the list, and how many there are.
-#[derive(Clone, Copy)]
-struct ListPlace {
-    number: usize,
-    count: usize,
-}
-
 /// A chain of jump hosts, including those through which ssh_config reaches its first one.
 #[derive(Clone)]
 pub struct Chain {
@@ -152,11 +145,22 @@ impl Destinations {
     /// # Errors
     /// ssh_config is wrong about one, or a file that the user named for it cannot be used.
     pub fn hosts(&self, specs: &[HostSpec]) -> Result<Vec<Destination>, Unprepared> {
-        let count = specs.len();
-        let (mut hosts, mut open) = (Vec::with_capacity(count), Vec::new());
+        self.map(specs, Ok)
+    }
+
+    /// The same, but keeps only what `keep` returns of each: a list may have a million hosts.
+    ///
+    /// # Errors
+    /// See [`Destinations::hosts`]; or an error of `keep`.
+    pub fn map<T>(
+        &self,
+        specs: &[HostSpec],
+        mut keep: impl FnMut(Destination) -> Result<T, Unprepared>,
+    ) -> Result<Vec<T>, Unprepared> {
+        let (mut hosts, mut open) = (Vec::with_capacity(specs.len()), Vec::new());
         for (number, spec) in specs.iter().enumerate() {
             match self.with_query(spec, |query| self.config.look_up(query))? {
-                Answer::Known(resolved) => hosts.push(self.target(spec, ListPlace { number, count }, &resolved)?),
+                Answer::Known(resolved) => hosts.push(keep(self.target(spec, &resolved)?)?),
                 Answer::Open(question) => open.push((number, spec, question)),
             }
         }
@@ -168,7 +172,7 @@ impl Destinations {
             // Those that were cancelled are missing.
             let resolved = resolved.unwrap_or_else(|| Err(Unprepared::Setting("cancelled".to_owned())))?;
             hosts.extend(known.by_ref().take(number - hosts.len()));
-            hosts.push(self.target(spec, ListPlace { number: *number, count }, &resolved)?);
+            hosts.push(keep(self.target(spec, &resolved)?)?);
         }
         hosts.extend(known);
         Ok(hosts)
@@ -204,12 +208,12 @@ impl Destinations {
         answers.into_iter().map(|answer| answer.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 
-    fn target(&self, spec: &HostSpec, place: ListPlace, resolved: &Resolved) -> Result<Destination, Unprepared> {
+    fn target(&self, spec: &HostSpec, resolved: &Resolved) -> Result<Destination, Unprepared> {
         let proxy = match self.proxy(spec, resolved) {
             Some(Proxy::Jump(hops)) => Some(Proxy::Jump(self.whole_chain(&hops)?.hops)),
             other => other,
         };
-        let node = Node { number: place.number, count: place.count, name: &spec.name };
+        let node = Node { place: spec.place, name: &spec.name };
         let requests = self.channel_requests.requests(resolved, self.agent_of(resolved, &spec.options), node);
         Ok(Destination { requests, ..self.complete(resolved, proxy, &spec.options, false)? })
     }

@@ -61,6 +61,8 @@ pub struct Terms<'a> {
     pub sudo: Option<&'a Sudo>,
     /// Whether local standard input goes to the commands.
     pub input_taken: bool,
+    /// What the user calls the command in messages.
+    pub what: &'static str,
 }
 
 impl Terms<'_> {
@@ -79,7 +81,7 @@ impl Terms<'_> {
     /// # Errors
     /// It cannot be sent.
     pub fn command(self, command: &Arc<[u8]>) -> Result<ExecRequest, RequestError> {
-        let what = || "the command".to_owned();
+        let what = || self.what.to_owned();
         let (fits, length) = self.fits(command, Form::Text);
         if fits {
             return Ok(ExecRequest { line: Arc::clone(command), ..ExecRequest::default() });
@@ -167,7 +169,7 @@ pub fn requests(
 mod tests {
     use super::*;
 
-    const PLAIN: Terms<'static> = Terms { sudo: None, input_taken: false };
+    const PLAIN: Terms<'static> = Terms { sudo: None, input_taken: false, what: "the command" };
 
     fn bytes(length: usize) -> Arc<[u8]> {
         vec![b'x'; length].into()

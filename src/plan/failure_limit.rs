@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::portion::Portion;
+use super::portion::{EXPECTED, Portion};
 use crate::events::event::{Class, Outcome};
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::lock::lock;
@@ -18,6 +18,18 @@ pub enum StopMode {
     Now,
     /// They end by themselves. Nothing more is started, and no command is sent to a host that is still being connected to.
     Wait,
+}
+
+/// Reads the value of `--stop-on-unreached`: `3`, `10%`, or `none`, with which these hosts never stop the run.
+///
+/// # Errors
+/// None of these, with the expected form.
+pub fn unreached(text: &str) -> Result<Portion, String> {
+    if text == "none" {
+        return Ok(Portion::Hosts(usize::MAX));
+    }
+    let zero = "0 would stop the run before it starts; 1 stops it at the first host that is not reached";
+    Portion::parse(text, zero).map_err(|problem| problem.replace(EXPECTED, &format!("{EXPECTED}, or none")))
 }
 
 /// The value of `--stop-on-errors`.
@@ -48,7 +60,11 @@ impl StopOnErrors {
             ("none", Some(_)) => Err("none never stops the run, neither now nor later".to_owned()),
             _ => {
                 let zero = "0 would stop the run before it starts; 1 stops it at the first failure";
-                Ok(StopOnErrors { limit: Some(Portion::parse(limit, zero)?), mode })
+                let limit = Portion::parse(limit, zero);
+                // A mode alone has no number.
+                let forms =
+                    |problem: String| problem.replace(EXPECTED, &format!("{EXPECTED}; N:wait or N:now; or none"));
+                Ok(StopOnErrors { limit: Some(limit.map_err(forms)?), mode })
             }
         }
     }
@@ -113,7 +129,7 @@ impl FailureCount {
     /// # Errors
     /// The reason.
     pub fn may_start(&self) -> Result<(), Reason> {
-        if self.limits.mode == StopMode::Now {
+        if self.limits.mode == StopMode::Now && self.halted.get().is_none() {
             return Ok(());
         }
         let _counts = lock(&self.counts);
@@ -130,7 +146,8 @@ impl FailureCount {
         &self.halt
     }
 
-    fn halt(&self, reason: Reason) {
+    /// Lets nothing more start. What runs may end.
+    pub fn halt(&self, reason: Reason) {
         if self.halted.set(reason).is_ok() {
             lock(&self.armed).take();
         }
@@ -151,6 +168,10 @@ mod tests {
         assert_eq!(parsed("none"), Ok((None, None)));
         for bad in ["", "0", ":wait", "1:", "1:later", "none:wait", "wait", "1:now:wait", "None"] {
             assert!(parsed(bad).is_err(), "{bad:?} was taken");
+        }
+        for bad in ["never", "off", "wait", ":wait", "-1"] {
+            let problem = parsed(bad).expect_err(bad);
+            assert!(problem.ends_with("such as 10%; N:wait or N:now; or none"), "{bad}: {problem}");
         }
     }
 
@@ -173,6 +194,30 @@ mod tests {
         let (other, cancel) = count(None, Some(1), StopMode::Now);
         [Outcome::Exited(1), Outcome::Exited(1)].iter().for_each(|outcome| other.note(outcome));
         assert_eq!(cancel.reason(), None);
+    }
+
+    #[test]
+    fn what_halts_the_run_lets_what_runs_end_in_every_mode() {
+        for mode in [StopMode::Now, StopMode::Wait] {
+            let (count, cancel) = count(Some(9), None, mode);
+            assert_eq!(count.may_start(), Ok(()));
+            count.halt(Reason::JournalFailed);
+            assert_eq!((count.may_start(), count.halted()), (Err(Reason::JournalFailed), Some(Reason::JournalFailed)));
+            assert!(!cancel.is_triggered() && count.channel().recv().is_err());
+        }
+    }
+
+    #[test]
+    fn none_lets_unreached_hosts_count_for_nothing() {
+        let limit = unreached("none").expect("none").hosts(3);
+        let (count, cancel) = count(Some(1), Some(limit), StopMode::Now);
+        (0..3).for_each(|_| count.note(&HostError::Connect { tried: Vec::new() }.into()));
+        assert_eq!(cancel.reason(), None);
+        count.note(&Outcome::Exited(1));
+        assert_eq!(cancel.reason(), Some(Reason::TooManyFailed(1)));
+        for bad in ["", "0", "never", "1:wait"] {
+            assert!(unreached(bad).is_err(), "{bad:?} was taken");
+        }
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! its host before the first connection.
 
 use std::collections::{HashMap, HashSet};
-use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +15,13 @@ use crate::hosts::{HostSpec, Origin};
 use crate::ssh::destination::Destination;
 use crate::system::files::unread::BeforeStart;
 
+/// The most hosts of a run.
+pub const MOST_HOSTS: usize = 100_000;
+
 /// One command on one host.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Its number: the place of its host in the list, from 0.
+    /// Its number: its place in the run, from 0.
     pub number: usize,
     /// The host as the user wrote it.
     pub spec: HostSpec,
@@ -29,7 +31,7 @@ pub struct Job {
     /// The name to look up and connect to: the host's name, or HostName of ssh_config.
     pub address: String,
     /// The login name, once it is known.
-    pub user: String,
+    pub user: Arc<str>,
     /// The port, once it is known.
     pub port: u16,
     /// Connection attempts, if they differ from those of all hosts.
@@ -42,53 +44,100 @@ pub struct Job {
     pub proxy: Option<Proxy>,
     /// The exec request; empty if files are copied.
     pub request: ExecRequest,
+    /// The exec request of the check after it, if there is one.
+    pub check: Option<Box<ExecRequest>>,
 }
 
 impl Job {
-    /// Creates the job of the host that `spec` names and `host` describes.
-    fn new(number: usize, spec: HostSpec, label: String, host: &Destination, request: ExecRequest) -> Job {
+    /// Returns the place of its host in the whole list, from 0, as users see it.
+    pub fn index(&self) -> usize {
+        self.spec.place.index as usize
+    }
+
+    /// Creates the job of a host that was in an earlier run, under the same label; there is nothing to do on it.
+    pub fn recorded(number: usize, spec: HostSpec, label: String, user: Arc<str>, port: u16) -> Job {
         Job {
             number,
-            spec,
             label,
+            address: spec.name.clone(),
+            user,
+            port,
+            attempts: None,
+            retry_delay: None,
+            is_verbose: false,
+            proxy: None,
+            request: ExecRequest::default(),
+            check: None,
+            spec,
+        }
+    }
+
+    /// Creates the job of the host that `spec` names.
+    fn new(number: usize, spec: HostSpec, host: Reached, request: ExecRequest, check: Option<Box<ExecRequest>>) -> Job {
+        let label = label(&spec);
+        let Reached { address, user, port, attempts, retry_delay, is_verbose, proxy } = host;
+        Job { number, spec, label, address, user, port, attempts, retry_delay, is_verbose, proxy, request, check }
+    }
+}
+
+/// What a job has of its host's destination.
+pub struct Reached {
+    address: String,
+    /// The login name.
+    pub user: Arc<str>,
+    /// The port.
+    pub port: u16,
+    attempts: Option<u32>,
+    retry_delay: Option<Duration>,
+    is_verbose: bool,
+    proxy: Option<Proxy>,
+}
+
+impl Reached {
+    /// Takes it from a destination. Hosts share the login names in `users`.
+    pub fn of(host: &Destination, users: &mut HashSet<Arc<str>>) -> Reached {
+        let user = users.get(&*host.user).map_or_else(|| Arc::from(&*host.user), Arc::clone);
+        if !users.contains(&user) {
+            users.insert(Arc::clone(&user));
+        }
+        Reached {
             address: host.name.clone(),
-            user: host.user.clone(),
+            user,
             port: host.port,
             attempts: host.attempts,
             retry_delay: host.retry_delay,
             is_verbose: host.is_verbose,
             proxy: host.proxy.clone(),
-            request,
         }
     }
 }
 
-/// Creates a job for each of `specs`, in list order, with its destination in `hosts` and its command in `requests`; there
+/// Creates a job for each of `specs`, in list order, with its part of `hosts`, its command in `requests` and its check in `checks`; there
 /// are no commands if files are copied.
-pub fn make(specs: Vec<HostSpec>, hosts: &[Destination], requests: Vec<ExecRequest>) -> Vec<Job> {
-    let labels = labels(&specs);
-    let requests = requests.into_iter().chain(iter::repeat(ExecRequest::default()));
-    let jobs = specs.into_iter().zip(labels).zip(hosts).zip(requests).enumerate();
-    jobs.map(|(number, (((spec, label), host), request))| Job::new(number, spec, label, host, request)).collect()
+pub fn make(
+    specs: Vec<HostSpec>,
+    hosts: Vec<Reached>,
+    requests: Vec<ExecRequest>,
+    checks: Option<Vec<ExecRequest>>,
+) -> Arc<[Job]> {
+    // Of known length, so that the jobs of a million hosts are created in their place.
+    let requests = if requests.is_empty() { vec![ExecRequest::default(); specs.len()] } else { requests };
+    let checks = match checks {
+        Some(checks) => checks.into_iter().map(|check| Some(Box::new(check))).collect(),
+        None => vec![None; specs.len()],
+    };
+    let jobs = specs.into_iter().zip(hosts).zip(requests).zip(checks).enumerate();
+    jobs.map(|(number, (((spec, host), request), check))| Job::new(number, spec, host, request, check)).collect()
 }
 
 /// Creates the jobs of a list of hosts without settings.
 #[cfg(test)]
 pub fn of_list(list: &str) -> Arc<[Job]> {
     let specs = crate::hosts::gather(&[], &[list.to_owned()]).expect("good hosts");
-    let labels = labels(&specs);
-    let jobs = specs.into_iter().zip(labels).enumerate().map(|(number, (spec, label))| Job {
-        number,
-        label,
-        address: spec.name.clone(),
-        user: spec.user.clone().unwrap_or_default(),
-        port: spec.port.unwrap_or_default(),
-        attempts: None,
-        retry_delay: None,
-        is_verbose: false,
-        proxy: None,
-        request: ExecRequest::default(),
-        spec,
+    let jobs = specs.into_iter().enumerate().map(|(number, spec)| {
+        let (user, port) = (spec.user.as_deref().unwrap_or_default().into(), spec.port.unwrap_or_default());
+        let label = label(&spec);
+        Job::recorded(number, spec, label, user, port)
     });
     jobs.collect()
 }
@@ -99,6 +148,9 @@ pub enum CommandsError {
     /// The command is wrong for all hosts.
     #[error(transparent)]
     All(#[from] CommandError),
+    /// The check is wrong for all hosts.
+    #[error("the check: {0}")]
+    Check(CommandError),
     /// The per-host arguments are wrong.
     #[error(transparent)]
     Arguments(#[from] HostArgsError),
@@ -149,7 +201,8 @@ impl Commands {
         };
         let mut known: HashSet<Arc<[u8]>> = HashSet::new();
         let (mut lines, mut problems) = (Vec::with_capacity(hosts.len()), Vec::new());
-        for (index, ((spec, user, port), arguments)) in hosts.zip(arguments).enumerate() {
+        for ((spec, user, port), arguments) in hosts.zip(arguments) {
+            let index = spec.place.index as usize;
             match line.for_host(&ForHost { arguments, host: &spec.name, user, port, index }) {
                 Ok(bytes) => {
                     let line = known.get(&*bytes).map_or_else(|| bytes.into(), Arc::clone);
@@ -178,9 +231,12 @@ pub struct SharedAlias {
 /// # Errors
 /// An alias gives two different entries the same label.
 pub fn check_aliases(specs: &[HostSpec]) -> Result<(), SharedAlias> {
+    if specs.iter().all(|spec| spec.options.alias.is_none()) {
+        return Ok(());
+    }
     let mut first_of_label: HashMap<String, &HostSpec> = HashMap::new();
-    for (spec, label) in specs.iter().zip(labels(specs)) {
-        let first = *first_of_label.entry(label).or_insert(spec);
+    for spec in specs {
+        let first = *first_of_label.entry(label(spec)).or_insert(spec);
         let same = (&first.name, &first.user, first.port) == (&spec.name, &spec.user, spec.port);
         let alias = spec.options.alias.as_ref().or(first.options.alias.as_ref());
         if let Some(alias) = alias.filter(|_| !same) {
@@ -195,20 +251,12 @@ pub fn check_aliases(specs: &[HostSpec]) -> Result<(), SharedAlias> {
     Ok(())
 }
 
-fn labels(hosts: &[HostSpec]) -> Vec<String> {
-    let mut first_of_name: HashMap<&str, &HostSpec> = HashMap::new();
-    let mut ambiguous: HashMap<&str, bool> = HashMap::new();
-    for host in hosts {
-        let first = first_of_name.entry(&host.name).or_insert(host);
-        let differs = first.user != host.user || first.port != host.port;
-        *ambiguous.entry(&host.name).or_default() |= differs;
-    }
-    let label = |host: &HostSpec| match &host.options.alias {
+fn label(host: &HostSpec) -> String {
+    match &host.options.alias {
         Some(alias) => alias.value.clone(),
-        None if ambiguous[host.name.as_str()] => host.to_string(),
+        None if host.place.shares_name => host.to_string(),
         None => host.name.clone(),
-    };
-    hosts.iter().map(label).collect()
+    }
 }
 
 #[cfg(test)]
@@ -217,7 +265,7 @@ mod tests {
     use crate::hosts::gather;
 
     fn labels_of(list: &str) -> Vec<String> {
-        labels(&gather(&[], &[list.to_owned()]).expect("good hosts"))
+        gather(&[], &[list.to_owned()]).expect("good hosts").iter().map(label).collect()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Decisions before the first connection: settings, jobs, destinations.
 
 pub(crate) mod channel_requests;
+pub mod check;
 pub(crate) mod configured;
 pub(crate) mod destinations;
 pub mod error;
@@ -15,4 +16,5 @@ pub mod program;
 pub mod retry;
 pub mod rolling;
 pub mod settings;
+pub mod success;
 pub mod work;

@@ -9,13 +9,16 @@ pub enum Portion {
     Percent(f64),
 }
 
+/// What a portion looks like.
+pub const EXPECTED: &str = "expected a number of hosts, such as 3, or a percentage, such as 10%";
+
 impl Portion {
     /// Reads `3` or `10%`. `zero` is what 0 would mean, for the message.
     ///
     /// # Errors
     /// Neither, or 0 hosts; with the expected form.
     pub fn parse(text: &str, zero: &str) -> Result<Portion, String> {
-        let expected = || "expected a number of hosts, such as 3, or a percentage, such as 10%".to_owned();
+        let expected = || EXPECTED.to_owned();
         if let Some(number) = text.strip_suffix('%') {
             return match number.parse::<f64>() {
                 Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(Portion::Percent(percent)),
@@ -34,7 +37,12 @@ impl Portion {
     pub fn hosts(self, all: usize) -> usize {
         match self {
             Portion::Hosts(count) => count,
-            Portion::Percent(percent) => ((all as f64 * percent / 100.0).ceil() as usize).max(1),
+            Portion::Percent(percent) => {
+                // 8.8 % of 375 are 33, but as a sum of powers of two a little more.
+                const ROUNDING: f64 = 1e-9;
+                let exact = all as f64 * percent / 100.0;
+                ((exact - ROUNDING * exact.max(1.0)).ceil() as usize).clamp(1, all.max(1))
+            }
         }
     }
 }
@@ -55,5 +63,12 @@ mod tests {
         let hosts = |text: &str, all| parse(text).expect("a portion").hosts(all);
         assert_eq!((hosts("10%", 100), hosts("10%", 101), hosts("10%", 1), hosts("100%", 7)), (10, 11, 1, 7));
         assert_eq!(hosts("5", 2), 5);
+        assert_eq!((hosts("8.8%", 375), hosts("64.4%", 250), hosts("0.001%", 100_000)), (33, 161, 1));
+        for all in 1..2000_usize {
+            for tenths in 1..=1000_usize {
+                let exact = (all * tenths).div_ceil(1000).max(1);
+                assert_eq!(Portion::Percent(tenths as f64 / 10.0).hosts(all), exact, "{tenths} tenths of {all}");
+            }
+        }
     }
 }

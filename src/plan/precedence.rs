@@ -10,14 +10,15 @@ use super::settings::{AgentChoice, Settings};
 use crate::hosts::options::{AgentUse, Given, HostKeyCheck, HostOptions, Maybe};
 use crate::hosts::proxy::{Proxy, Via};
 use crate::hosts::{self, HostSpec};
-use crate::ssh::keepalive::Keepalive;
+use crate::ssh::keepalive::{self, Keepalive};
 use crate::ssh_config::{self, Resolved, StrictHostKeyChecking};
 
 /// The default connect timeout: the reference client's.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 /// Detects within two minutes that a host vanished during a command. ssh(1) sends no keepalives by default, and
 /// waits as long as TCP does: forever, if it has nothing to send.
-const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true };
+const KEEPALIVE: Keepalive =
+    Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true, first: keepalive::FIRST };
 /// libssh2 does not send two keepalives within two seconds.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
 
@@ -202,6 +203,7 @@ impl<'a> Precedence<'a> {
             count: configured::value(&set.server_alive_count_max).copied().unwrap_or(KEEPALIVE.count),
             is_configured: interval.is_some(),
             tcp: set.tcp_keep_alive.value,
+            first: keepalive::FIRST,
         }
     }
 

@@ -148,13 +148,13 @@ impl SplitMix {
 pub struct Rate(pub Duration);
 
 impl Rate {
-    /// Reads `10/s`, `0.5/s` or `30/m`.
+    /// Reads `10/s`, `0.5/s` or `30/m`; `10` is `10/s`.
     ///
     /// # Errors
-    /// It is no rate, or too low or high to be meant.
+    /// The text is not a rate, or the rate is out of range.
     pub fn parse(text: &str) -> Result<Rate, String> {
         let expected = "expected a number of hosts per time, such as 10/s, 0.5/s or 30/m";
-        let (number, unit) = text.split_once('/').ok_or(expected)?;
+        let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
         let seconds = match unit.trim() {
             "s" => 1.0,
             "m" => 60.0,
@@ -168,6 +168,15 @@ impl Rate {
             return Err("expected a rate from 0.05/h to 1000000/s".to_owned());
         }
         Ok(Rate(Duration::from_secs_f64(1.0 / rate)))
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (second, minute) = (1.0 / self.0.as_secs_f64(), 60.0 / self.0.as_secs_f64());
+        // To a thousandth: the time between two starts is in whole nanoseconds.
+        let round = |rate: f64| (rate * 1000.0).round() / 1000.0;
+        if second < 0.1 { write!(f, "{}/m", round(minute)) } else { write!(f, "{}/s", round(second)) }
     }
 }
 
@@ -188,8 +197,10 @@ mod tests {
         assert_eq!(batches("5, 100%", 8), [5, 3]);
         assert_eq!(batches("50", 8), [8]);
         assert_eq!(batches("1,2,3,4", 3), [1, 2]);
-        assert_eq!(BatchSizes::default().of(9), [0..9]);
-        assert_eq!(BatchSizes::default().of(0), [0..0]);
+        for all in [0, 9] {
+            assert_eq!(BatchSizes::default().of(all).first(), Some(&(0..all)), "a single batch");
+            assert_eq!(BatchSizes::default().of(all).len(), 1);
+        }
         for bad in ["", "0", "1,", ",1", "1,,2", "1;2", "x", "1,0%", "-1", "101%"] {
             let problem = BatchSizes::parse(bad).expect_err(bad);
             assert!(problem.starts_with("size \""), "{problem}");
@@ -225,7 +236,11 @@ mod tests {
         assert_eq!(time("0.5/s"), Ok(Duration::from_secs(2)));
         assert_eq!(time("30/m"), Ok(Duration::from_secs(2)));
         assert_eq!(time("60/h"), Ok(Duration::from_secs(60)));
-        for bad in ["", "10", "/s", "10/", "10/d", "x/s", "0/s", "-1/s", "NaN/s", "inf/s", "1e99/s", "1/s/s"] {
+        assert_eq!((time("5"), time("0.5")), (time("5/s"), time("0.5/s")));
+        for (text, shown) in [("10/s", "10/s"), ("0.5/s", "0.5/s"), ("30/m", "0.5/s"), ("1/m", "1/m"), ("3/s", "3/s")] {
+            assert_eq!(Rate::parse(text).map(|rate| rate.to_string()), Ok(shown.to_owned()));
+        }
+        for bad in ["", "0", "-1", "/s", "10/", "10/d", "x/s", "0/s", "-1/s", "NaN/s", "inf/s", "1e99/s", "1/s/s"] {
             assert!(time(bad).is_err(), "{bad} was taken");
         }
     }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::failure_limit::StopMode;
+use super::failure_limit::{Limits, StopMode};
 use super::portion::Portion;
 use super::program::Program;
 use super::retry::RetryPolicy;
 use super::rolling::Rolling;
+use super::success::Success;
 use crate::command::sudo::Sudo;
 use crate::copy::Protocol;
 use crate::hosts::options::HostKeyCheck;
@@ -134,6 +135,8 @@ pub struct Settings {
     pub sudo: Option<Sudo>,
     /// The source of sudo's password; without it the user is asked when a host needs it.
     pub sudo_password: Option<Source>,
+    /// How a command may end to count as a success.
+    pub success: Success,
     /// Whether jobs are verbose.
     pub verbose: bool,
     /// The names of the settings in messages.
@@ -261,6 +264,12 @@ impl Environment<'_> {
 }
 
 impl Settings {
+    /// Returns the numbers of failed hosts that stop a run of `hosts` hosts.
+    pub fn limits(&self, hosts: usize) -> Limits {
+        let of = |limit: Option<Portion>| limit.map(|limit| limit.hosts(hosts));
+        Limits { errors: of(self.stop_on_errors), unreached: of(self.stop_on_unreached), mode: self.stop_mode }
+    }
+
     /// Returns the settings for a program that uses the library: the defaults, for the user of the process. The
     /// environment counts only for the agent (`SSH_AUTH_SOCK`), not for `PSSH_*`. The user is never asked for
     /// anything: give a password as [`Source::Given`]. Change what you like.
@@ -335,6 +344,7 @@ impl Settings {
             send_input: false,
             sudo: None,
             sudo_password: None,
+            success: Success::default(),
             verbose: false,
             names: SettingNames::default(),
         }

@@ -4,15 +4,19 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded, never};
+use crossbeam_channel::{Receiver, bounded};
 
 use super::queue::Channels;
-use crate::events::event::{Batch, BatchNews, Event, EventKind, Tally};
+use crate::events::batch::{Batch, BatchNews};
+use crate::events::event::{Event, EventKind};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
 use crate::plan::job::Job;
 use crate::plan::rolling::{Confirm, Rolling};
+use crate::system::cancel::Reason;
 use crate::system::poll::Patience;
-use crate::system::terminal::{AskError, Terminal};
+use crate::system::terminal::{AskError, Terminal, is_in_background};
+use crate::text::message::hosts;
 
 /// Longer lists of hosts are left out of the question.
 const LONGEST_NAMES: usize = 120;
@@ -31,7 +35,6 @@ pub(super) struct Batches {
     pause: Duration,
     confirm: Option<Confirm>,
     terminal: Option<Arc<Terminal>>,
-    never: Receiver<Tally>,
 }
 
 /// What the run does now.
@@ -56,29 +59,51 @@ pub(super) enum Next {
     Admit,
     /// It waits for the output, or the end of a pause.
     Wait,
-    /// It ends all other hosts, since the user declined the next batch.
-    Decline,
+    /// It ends all other hosts, for this reason.
+    Stop(Reason),
     /// All batches have ended.
     Over,
 }
 
-/// A question was interrupted by the end of the run or of its time.
-struct Interrupted;
+/// Why a question has no answer.
+enum Unanswered {
+    /// The run has ended, or its time.
+    Interrupted,
+    /// The program is in the background of the terminal.
+    Background,
+    /// The terminal is gone.
+    Gone,
+}
+
+/// How soon to look again whether the program is in the foreground.
+const BACKGROUND_PAUSE: Duration = Duration::from_secs(1);
 
 impl Batches {
-    pub(super) fn new(jobs: &Arc<[Job]>, rolling: &Rolling, terminal: Option<Arc<Terminal>>) -> Batches {
+    /// Divides the jobs that have not `ended` before the run.
+    pub(super) fn new(
+        jobs: &Arc<[Job]>,
+        ended: &[bool],
+        rolling: &Rolling,
+        terminal: Option<Arc<Terminal>>,
+    ) -> Batches {
+        let mut order = rolling.order.of(jobs.len());
+        order.retain(|job| ended.get(*job) != Some(&true));
         Batches {
             jobs: Arc::clone(jobs),
-            order: rolling.order.of(jobs.len()),
-            places: rolling.batches.of(jobs.len()),
+            places: rolling.batches.of(order.len()),
+            order,
             current: 0,
             is_divided: !rolling.batches.is_empty(),
             turn: Turn::First,
             pause: rolling.pause,
             confirm: rolling.confirm,
             terminal,
-            never: never(),
         }
+    }
+
+    /// Returns how many jobs there are.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
     }
 
     /// Returns the number of the job at a place of the starting order.
@@ -101,10 +126,10 @@ impl Batches {
     }
 
     /// The channel that wakes when the output has shown a batch.
-    pub(super) fn shown(&self) -> &Receiver<Tally> {
+    pub(super) fn shown(&self) -> Option<&Receiver<Tally>> {
         match &self.turn {
-            Turn::Showing(shown) => shown,
-            _ => &self.never,
+            Turn::Showing(shown) => Some(shown),
+            _ => None,
         }
     }
 
@@ -115,13 +140,14 @@ impl Batches {
             return;
         }
         self.current += 1;
-        self.turn = Turn::Asking(tally);
-        if let (false, Some(until)) = (self.pause.is_zero(), Instant::now().checked_add(self.pause))
-            && let Turn::Asking(tally) = &mut self.turn
-        {
-            self.turn = Turn::Pausing(until, tally.take());
+        let until = Instant::now().checked_add(self.pause).filter(|_| !self.pause.is_zero());
+        if let Some(until) = until {
             self.tell(BatchNews::Paused { until, next: self.batch() }, channels);
         }
+        self.turn = match until {
+            Some(until) => Turn::Pausing(until, tally),
+            None => Turn::Asking(tally),
+        };
     }
 
     /// Goes on when no host of the current batch waits or runs. `is_stopped` says whether nothing more is started, `patience` limits a
@@ -143,9 +169,14 @@ impl Batches {
                 let tally = tally.take();
                 match self.is_confirmed(tally.as_ref(), patience) {
                     Ok(true) => self.begin(channels),
-                    Ok(false) => Next::Decline,
-                    Err(Interrupted) => {
+                    Ok(false) => Next::Stop(Reason::Declined),
+                    Err(Unanswered::Gone) => Next::Stop(Reason::TerminalGone),
+                    Err(Unanswered::Interrupted) => {
                         self.turn = Turn::Asking(tally);
+                        Next::Wait
+                    }
+                    Err(Unanswered::Background) => {
+                        self.turn = Turn::Pausing(Instant::now() + BACKGROUND_PAUSE, tally);
                         Next::Wait
                     }
                 }
@@ -173,7 +204,7 @@ impl Batches {
     }
 
     /// Asks the user whether to start the current batch, if it is to be confirmed. Without an answer, it is declined.
-    fn is_confirmed(&mut self, ended: Option<&Tally>, patience: Patience<'_>) -> Result<bool, Interrupted> {
+    fn is_confirmed(&mut self, ended: Option<&Tally>, patience: Patience<'_>) -> Result<bool, Unanswered> {
         let is_asked = match self.confirm {
             Some(Confirm::First) => self.current == 1,
             Some(Confirm::Each) => true,
@@ -182,10 +213,13 @@ impl Batches {
         let (true, Some(terminal)) = (is_asked, &self.terminal) else { return Ok(true) };
         let mut question = self.question(ended);
         loop {
-            let answer = match terminal.ask(&question, true, patience) {
+            let answer = match terminal.confirm(&question, patience) {
                 Ok(answer) => answer,
-                Err(AskError::Cancelled | AskError::TooLate) => return Err(Interrupted),
-                Err(_) => return Ok(false),
+                Err(AskError::Cancelled | AskError::TooLate) => return Err(Unanswered::Interrupted),
+                // Ctrl-D.
+                Err(AskError::Nothing) => return Ok(false),
+                Err(_) if is_in_background() => return Err(Unanswered::Background),
+                Err(_) => return Err(Unanswered::Gone),
             };
             match answer.expose().to_ascii_lowercase().trim_ascii() {
                 b"y" | b"yes" => return Ok(true),
@@ -205,7 +239,6 @@ impl Batches {
         let names = fold(jobs.iter().map(|job| self.jobs[*job].label.as_str()));
         let names = if names.len() > LONGEST_NAMES { String::new() } else { format!(": {names}") };
         let before = ended.map_or_else(String::new, |tally| format!("Batch {}: {tally}. ", number - 1));
-        let (count, plural) = (jobs.len(), if jobs.len() == 1 { "" } else { "s" });
-        format!("{before}Start batch {number} of {of}, {count} host{plural}{names}? [y/n/a] ")
+        format!("{before}Start batch {number} of {of}, {}{names}? [y/n/a] ", hosts(jobs.len()))
     }
 }

@@ -6,22 +6,26 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
+use super::earlier::Earlier;
+use super::gate::Gate;
 use super::pool::{self, Plan};
 use super::room::{self, Threads};
 use super::runner::Runner;
 use crate::events::event::Event;
 use crate::hosts::HostSpec;
+use crate::journal::writer::Writer;
+use crate::plan::check::Check;
 use crate::plan::error::Unprepared;
-use crate::plan::failure_limit::{FailureCount, Limits};
-use crate::plan::job::Job;
-use crate::plan::portion::Portion;
+use crate::plan::failure_limit::FailureCount;
+use crate::plan::job::{Job, MOST_HOSTS};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::ssh;
-use crate::system::cancel::Cancel;
+use crate::system::cancel::{Cancel, Reason};
 use crate::system::files::bounded;
 use crate::system::open_files::{self, Held};
 use crate::system::redact;
+use crate::text::message::hosts;
 
 /// Jobs that are ready to run.
 pub struct Engine {
@@ -34,6 +38,9 @@ pub struct Engine {
 /// Why workers cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A list is longer than a run may be.
+    #[error("the run has {0} hosts, but a run has at most {MOST_HOSTS}")]
+    Hosts(usize),
     /// The limit on open files is too low.
     #[error("only {allowed} files may be open, too few for a single host; ulimit -n {needed} is enough")]
     Files {
@@ -57,11 +64,6 @@ pub struct Started {
     pub warnings: Vec<String>,
 }
 
-/// Returns a number of hosts in words.
-fn hosts(count: usize) -> String {
-    format!("{count} host{}", if count == 1 { "" } else { "s" })
-}
-
 impl Engine {
     /// Creates the jobs of `specs`: checks everything and asks the user everything that applies to all hosts before
     /// the first connection. `cancel` stops all of it.
@@ -72,15 +74,16 @@ impl Engine {
         mut settings: Settings,
         specs: Vec<HostSpec>,
         work: Work,
+        check: Option<Check>,
         cancel: &Cancel,
     ) -> Result<Engine, Unprepared> {
         if let Some(unusable) = ssh::unusable() {
             return Err(Unprepared::Libssh2(unusable.to_string()));
         }
         settings.pool_size = settings.pool_size.min(specs.len()).max(1);
-        let (runner, jobs) = bounded::under(cancel, || Runner::new(settings.clone(), specs, work, cancel))?;
+        let (runner, jobs) = bounded::under(cancel, || Runner::new(settings.clone(), specs, work, check, cancel))?;
         let runner = Arc::new(runner);
-        Ok(Engine { runner, jobs: jobs.into(), settings, cancel: cancel.clone() })
+        Ok(Engine { runner, jobs, settings, cancel: cancel.clone() })
     }
 
     /// Returns the jobs, in list order.
@@ -93,11 +96,14 @@ impl Engine {
         &self.runner
     }
 
-    /// Starts all jobs. Their output holds file descriptors too.
+    /// Starts all jobs but those that ended `earlier`. Their output holds file descriptors too; what is sent is recorded in `journal`.
     ///
     /// # Errors
-    /// Not enough file descriptors for a single host, or no threads.
-    pub fn start(&self, held: Held) -> Result<Started, StartError> {
+    /// Too many hosts, not enough file descriptors for a single host, or no threads.
+    pub fn start(&self, held: Held, earlier: Earlier, journal: Option<Writer>) -> Result<Started, StartError> {
+        if self.jobs.len() > MOST_HOSTS {
+            return Err(StartError::Hosts(self.jobs.len()));
+        }
         let settings = &self.settings;
         let need = room::need(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
         let need = need.and(held).and(self.runner.held());
@@ -124,17 +130,17 @@ impl Engine {
             rolling: settings.rolling.clone(),
             terminal: Some(Arc::clone(self.runner.terminal())),
         };
-        let hosts_of = |limit: Option<Portion>| limit.map(|limit| limit.hosts(self.jobs.len()));
-        let limits = Limits {
-            errors: hosts_of(settings.stop_on_errors),
-            unreached: hosts_of(settings.stop_on_unreached),
-            mode: settings.stop_mode,
-        };
-        let failures = Arc::new(FailureCount::new(limits, &self.cancel));
-        let (stop, counted, worker) = (self.cancel.clone(), Arc::clone(&failures), Arc::clone(&self.runner));
-        let work = move |job: &Job, task: &mut _, events: &_| worker.run(job, task, events, &counted, &stop);
+        let failures = Arc::new(FailureCount::new(settings.limits(self.jobs.len()), &self.cancel));
+        if let Some(journal) = &journal {
+            // Those that run may end; no other is started.
+            let failures = Arc::clone(&failures);
+            journal.on_failure(move || failures.halt(Reason::JournalFailed));
+        }
+        let gate = Gate { failures: Arc::clone(&failures), journal, cancel: self.cancel.clone() };
+        let worker = Arc::clone(&self.runner);
+        let work = move |job: &Job, task: &mut _, events: &_| worker.run(job, task, events, &gate);
         let size = plan.size;
-        let working = pool::start(Arc::clone(&self.jobs), plan, &failures, &self.cancel, work)?;
+        let working = pool::start(Arc::clone(&self.jobs), plan, earlier, (&failures, &self.cancel), work)?;
         if let Some(threads) = working.most_threads {
             warnings.push(format!(
                 "only {threads} more threads can be started (ulimit -u, pids.max of the cgroup), which is enough for {} at once, not {}",

@@ -1,7 +1,10 @@
 //! Executes the plan: queue, threads, attempts.
 
 mod batches;
+mod check;
+pub mod earlier;
 pub mod engine;
+mod gate;
 mod pace;
 pub mod pool;
 pub mod queue;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use super::earlier::Earlier;
 use super::queue::{Channels, Queue, Report, Task};
 use super::room::Threads;
 use crate::events::event::{Event, EventKind, Outcome};
@@ -67,7 +68,7 @@ pub struct Working {
     pub most_threads: Option<usize>,
 }
 
-/// Starts all `jobs` in the order of the list.
+/// Starts all `jobs` in the order of the list, but those that ended `earlier`: what happened to them is passed on first.
 ///
 /// `work` makes one attempt at one job; its events are passed through. A panic in it becomes that job's outcome. Hosts that
 /// fail are counted in `failures`.
@@ -77,8 +78,8 @@ pub struct Working {
 pub fn start<W>(
     jobs: Arc<[Job]>,
     plan: Plan,
-    failures: &Arc<FailureCount>,
-    cancel: &Cancel,
+    earlier: Earlier,
+    (failures, cancel): (&Arc<FailureCount>, &Cancel),
     work: W,
 ) -> io::Result<Working>
 where
@@ -123,7 +124,10 @@ where
     let (cancel, failures) = (cancel.clone(), Arc::clone(failures));
     thread::Builder::new().name("pssh-queue".to_owned()).stack_size(STACK).spawn(move || {
         let channels = Channels { failures: &failures, tasks: &tasks, reports: &reports, events: &events };
-        Queue::new(jobs, plan).run(&channels, &cancel);
+        if let Some(recall) = earlier.recall {
+            recall(&mut |event| drop(events.send(event)));
+        }
+        Queue::new(jobs, plan, &earlier.jobs).run(&channels, &cancel);
     })?;
     Ok(Working { events: received, workers: size, most_threads })
 }
@@ -192,6 +196,7 @@ mod tests {
     use super::*;
     use crate::events::event::Class;
     use crate::plan::failure_limit::Limits;
+    use crate::run::earlier::Recall;
     use crate::system::cancel::Reason;
 
     fn jobs(count: usize) -> Arc<[Job]> {
@@ -225,7 +230,9 @@ mod tests {
         work: impl Fn(usize) -> Outcome + Send + Sync + 'static,
     ) -> HashMap<usize, Class> {
         let work = move |job: &Job, _: &mut Task, _: &Sender<Event>| AttemptResult::Ended(work(job.number));
-        let events = start(jobs(count), plan(size, 1), &tolerant(cancel), cancel, work).expect("threads").events;
+        let events = start(jobs(count), plan(size, 1), Earlier::default(), (&tolerant(cancel), cancel), work)
+            .expect("threads")
+            .events;
         let mut ended = HashMap::new();
         for event in events {
             if let EventKind::Finished { outcome, .. } = event.kind {
@@ -234,6 +241,33 @@ mod tests {
         }
         assert_eq!(ended.len(), count);
         ended
+    }
+
+    #[test]
+    fn jobs_that_have_ended_are_told_first_and_not_started() {
+        let cancel = Cancel::new().expect("a pipe");
+        let started = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&started);
+        let work = move |job: &Job, _: &mut Task, _: &Sender<Event>| {
+            log.lock().expect("lock").push(job.number);
+            AttemptResult::Ended(Outcome::Exited(0))
+        };
+        let known = |job: usize| job.is_multiple_of(2);
+        let recall: Recall = Box::new(move |emit| {
+            for job in (0..6).filter(|job| known(*job)) {
+                emit(Event::now(job, EventKind::Finished { outcome: Outcome::Exited(7), attempts: 2 }));
+            }
+        });
+        let earlier = Earlier { jobs: (0..6).map(known).collect(), recall: Some(recall) };
+        let events = start(jobs(6), plan(1, 1), earlier, (&tolerant(&cancel), &cancel), work).expect("threads").events;
+        let ended = |event: Event| match event.kind {
+            EventKind::Finished { outcome, .. } => Some((event.job, outcome.exit_status())),
+            _ => None,
+        };
+        let ends: Vec<_> = events.into_iter().filter_map(ended).collect();
+        let (seven, none) = (Some(7), Some(0));
+        assert_eq!(ends, [(0, seven), (2, seven), (4, seven), (1, none), (3, none), (5, none)]);
+        assert_eq!(*started.lock().expect("lock"), [1, 3, 5]);
     }
 
     #[test]
@@ -292,7 +326,8 @@ mod tests {
         let cancel = Cancel::new().expect("pipe");
         let jobs: Arc<[Job]> = crate::plan::job::of_list("no-such-host.invalid 127.0.0.1");
         let work = |_: &Job, _: &mut Task, _: &Sender<Event>| AttemptResult::Ended(Outcome::Exited(0));
-        let events = start(jobs, plan(1, 1), &tolerant(&cancel), &cancel, work).expect("threads").events;
+        let events =
+            start(jobs, plan(1, 1), Earlier::default(), (&tolerant(&cancel), &cancel), work).expect("threads").events;
         let ended: HashMap<usize, Class> = events
             .iter()
             .filter_map(|event| match event.kind {
@@ -321,7 +356,9 @@ mod tests {
                 _ => AttemptResult::Ended(Outcome::Exited(0)),
             }
         };
-        let events = start(jobs(4), plan(1, 3), &tolerant(&cancel), &cancel, work).expect("threads").events;
+        let events = start(jobs(4), plan(1, 3), Earlier::default(), (&tolerant(&cancel), &cancel), work)
+            .expect("threads")
+            .events;
         let mut ended = HashMap::new();
         for event in events {
             if let EventKind::Finished { outcome, attempts } = event.kind {
@@ -349,7 +386,8 @@ mod tests {
             }
             AttemptResult::NotSent(refused())
         };
-        let events = start(jobs(3), plan, &tolerant(&cancel), &cancel, work).expect("threads").events;
+        let events =
+            start(jobs(3), plan, Earlier::default(), (&tolerant(&cancel), &cancel), work).expect("threads").events;
         let ended: Vec<(Class, u32)> = events
             .iter()
             .filter_map(|event| match event.kind {

@@ -2,18 +2,20 @@
 //! before another attempt is over, and are handed out in their order, batch by batch.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Select, Sender};
+use crossbeam_channel::{Receiver, Select, Sender, never};
 
 use super::batches::{Batches, Next};
-use super::pace::{LoginSlot, Pace};
+use super::pace::{Grant, LoginGate, LoginSlot, Pace};
 use super::pool::Plan;
 use super::retries::Retries;
 use crate::events::event::{Event, EventKind, HostStage, Outcome};
 use crate::events::host_error::HostError;
+use crate::events::tally::Tally;
 use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
 use crate::system::cancel::{Cancel, Reason};
@@ -31,6 +33,8 @@ pub struct Task {
     pub route: Route,
     /// The right to log in, if logins are limited.
     pub login: Option<LoginSlot>,
+    /// Where to wait before another login on the same attempt, if logins or starts are limited.
+    pub gate: Option<LoginGate>,
 }
 
 /// The way to a host.
@@ -74,6 +78,45 @@ pub struct Channels<'a> {
     pub events: &'a Sender<Event>,
 }
 
+/// What has been stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    /// The whole run.
+    All,
+    /// The start of further hosts.
+    Starts,
+}
+
+/// The channels that the queue itself listens to.
+struct Sources {
+    answers: Receiver<Answer>,
+    login_over: Receiver<()>,
+    login_asked: Receiver<Grant>,
+    never: Receiver<Infallible>,
+}
+
+/// Why a wait ended.
+enum Woken {
+    /// A timer is due.
+    Due,
+    /// The run was stopped, or the start of further hosts.
+    Stopped,
+    /// The output has shown a batch.
+    Shown(Option<Tally>),
+    /// A login is over.
+    LoginOver,
+    /// A host that runs asks to log in once more.
+    LoginAsked(Grant),
+    /// A name was looked up.
+    Answered(Answer),
+    /// A worker has finished a task.
+    Reported(Report),
+    /// A worker has taken a task.
+    Sent,
+    /// The workers are gone.
+    Abandoned,
+}
+
 /// Waiting jobs.
 pub struct Queue {
     jobs: Arc<[Job]>,
@@ -99,11 +142,11 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Creates a queue of all `jobs`, handed out by `plan`, whose time begins now.
-    pub fn new(jobs: Arc<[Job]>, plan: Plan) -> Queue {
-        let batches = Batches::new(&jobs, &plan.rolling, plan.terminal.clone());
+    /// Creates a queue of all `jobs` but those that have ended, handed out by `plan`, whose time begins now.
+    pub fn new(jobs: Arc<[Job]>, plan: Plan, ended: &[bool]) -> Queue {
+        let batches = Batches::new(&jobs, ended, &plan.rolling, plan.terminal.clone());
         let mut places = vec![0; jobs.len()];
-        (0..jobs.len()).for_each(|place| places[batches.job(place)] = place);
+        (0..batches.len()).for_each(|place| places[batches.job(place)] = place);
         Queue {
             jobs,
             batches,
@@ -124,103 +167,129 @@ impl Queue {
     /// Hands out every job as fast as workers take tasks, or reports how it ended without a start. Returns when every job
     /// has ended.
     pub fn run(mut self, channels: &Channels<'_>, cancel: &Cancel) {
-        let answers = self.resolver.answers();
-        let never = crossbeam_channel::never();
+        let sources = Sources {
+            answers: self.resolver.answers(),
+            login_over: self.pace.over().clone(),
+            login_asked: self.pace.asked().clone(),
+            never: never(),
+        };
         loop {
             let now = Instant::now();
-            let (cancelled, halted) = self.heed_stop(now, channels, cancel);
+            let stopped = self.heed_stop(now, channels, cancel);
             // Results that have arrived count, even if they are read late.
-            answers.try_iter().for_each(|answer| self.take_answer(answer, channels));
+            sources.answers.try_iter().for_each(|answer| self.take_answer(answer, channels));
             self.give_up_late_lookups(now, channels);
             self.end_pauses(now);
             self.admit();
             if self.is_idle() {
                 let patience = Patience { cancel, until: self.deadline.unwrap_or(now + CENTURY) };
-                match self.batches.advance(cancelled || halted, channels, patience) {
+                match self.batches.advance(stopped.is_some(), channels, patience) {
                     Next::Over => return,
                     Next::Admit => continue,
-                    Next::Decline => {
-                        self.cancel_waiting(Some(Reason::Declined), channels);
-                        return;
-                    }
+                    Next::Stop(why) => return self.cancel_waiting(Some(why), channels),
                     Next::Wait => {}
                 }
             }
-            let first = self.ready.keys().next().copied();
-            let first = first.filter(|first| self.start_of(*first, now).is_some_and(|start| start <= now));
+            self.pace.serve(now);
+            match self.wait(&sources, channels, stopped, now, cancel) {
+                // The loop looks at these itself.
+                Woken::Due | Woken::Stopped | Woken::Sent => {}
+                Woken::Shown(tally) => self.batches.take_shown(tally, channels),
+                Woken::LoginOver => self.pace.note_end(),
+                Woken::LoginAsked(grant) => self.pace.take(grant),
+                Woken::Answered(answer) => self.take_answer(answer, channels),
+                Woken::Reported(report) => self.take_report(report, channels),
+                // Nothing can be run any more. The multiplexer accounts for what is open.
+                Woken::Abandoned => return,
+            }
+        }
+    }
 
-            let mut select = Select::new();
-            // After a cancel, its channel stays readable and would make this spin.
-            let alarm = select.recv(if cancelled { &never } else { cancel.channel() });
-            let halt = select.recv(if cancelled || halted { &never } else { channels.failures.channel() });
-            let answered = select.recv(&answers);
-            let reported = select.recv(channels.reports);
-            let (shown, login_over) = (self.batches.shown().clone(), self.pace.over().clone());
-            let told = select.recv(&shown);
-            let logged_in = select.recv(&login_over);
-            let taken = first.map(|place| (select.send(channels.tasks), place));
-            let operation = match self.next_due(now) {
-                Some(due) => select.select_deadline(due).ok(),
-                None => Some(select.select()),
-            };
-            let Some(operation) = operation else { continue };
-            match operation.index() {
-                index if index == alarm => {
-                    let _ = operation.recv(cancel.channel());
-                }
-                index if index == halt => {
-                    let _ = operation.recv(channels.failures.channel());
-                }
-                index if index == told => {
-                    let tally = operation.recv(&shown).ok();
-                    self.batches.take_shown(tally, channels);
-                }
-                index if index == logged_in => {
-                    let _ = operation.recv(&login_over);
-                    self.pace.note_end();
-                }
-                index if index == answered => {
-                    if let Ok(answer) = operation.recv(&answers) {
-                        self.take_answer(answer, channels);
-                    }
-                }
-                index if index == reported => match operation.recv(channels.reports) {
-                    Ok(report) => self.take_report(report, channels),
-                    // All workers are gone, so nothing can be run any more. The multiplexer accounts for what is open.
-                    Err(_) => return,
-                },
-                _ => {
-                    let task = taken.and_then(|(_, place)| self.ready.remove(&place));
-                    if let Some(task) = task
-                        && operation
-                            .send(channels.tasks, Task { login: self.pace.start(Instant::now()), ..task })
-                            .is_ok()
-                    {
+    /// Waits for the next thing that happens, or hands out the first task, if it may start now.
+    fn wait(
+        &mut self,
+        sources: &Sources,
+        channels: &Channels<'_>,
+        stopped: Option<Stopped>,
+        now: Instant,
+        cancel: &Cancel,
+    ) -> Woken {
+        let first = self.ready.keys().next().copied().filter(|first| self.may_start(*first, now));
+        let shown = self.batches.shown().cloned();
+        let mut select = Select::new();
+        // Once heeded, these stay readable and would make this spin.
+        let is_cancelled = stopped == Some(Stopped::All);
+        let alarm = select.recv(if is_cancelled { &sources.never } else { cancel.channel() });
+        let halt = select.recv(if stopped.is_some() { &sources.never } else { channels.failures.channel() });
+        let answered = select.recv(&sources.answers);
+        let reported = select.recv(channels.reports);
+        // Every channel costs a little each time.
+        let is_bounded = self.pace.is_bounded();
+        let login_over = is_bounded.then(|| select.recv(&sources.login_over));
+        let login_asked = is_bounded.then(|| select.recv(&sources.login_asked));
+        let told = shown.as_ref().map(|shown| select.recv(shown));
+        let taken = first.map(|place| (select.send(channels.tasks), place));
+        let operation = match self.next_due(now) {
+            Some(due) => select.select_deadline(due).ok(),
+            None => Some(select.select()),
+        };
+        let Some(operation) = operation else { return Woken::Due };
+        match (operation.index(), &shown) {
+            (index, _) if index == alarm => {
+                let _ = operation.recv(cancel.channel());
+                Woken::Stopped
+            }
+            (index, _) if index == halt => {
+                let _ = operation.recv(channels.failures.channel());
+                Woken::Stopped
+            }
+            (index, _) if index == answered => {
+                operation.recv(&sources.answers).map_or(Woken::Abandoned, Woken::Answered)
+            }
+            (index, _) if index == reported => {
+                operation.recv(channels.reports).map_or(Woken::Abandoned, Woken::Reported)
+            }
+            (index, _) if Some(index) == login_over => {
+                let _ = operation.recv(&sources.login_over);
+                Woken::LoginOver
+            }
+            (index, _) if Some(index) == login_asked => {
+                operation.recv(&sources.login_asked).map_or(Woken::Abandoned, Woken::LoginAsked)
+            }
+            (index, Some(shown)) if Some(index) == told => Woken::Shown(operation.recv(shown).ok()),
+            _ => {
+                let task = taken.and_then(|(_, place)| self.ready.remove(&place));
+                let (login, gate) = (self.pace.start(Instant::now()), self.pace.gate());
+                match task.map(|task| operation.send(channels.tasks, Task { login, gate, ..task })) {
+                    Some(Ok(())) => {
                         self.handed_out += 1;
-                    } else {
-                        return;
+                        Woken::Sent
                     }
+                    _ => Woken::Abandoned,
                 }
             }
         }
     }
 
-    /// Ends what waits once the run is stopped or has taken too long, or too many hosts have failed. Returns whether the run is
-    /// stopped, and whether nothing more is started.
-    fn heed_stop(&mut self, now: Instant, channels: &Channels<'_>, cancel: &Cancel) -> (bool, bool) {
+    /// Whether the job at `place` may start now. Hosts that run already and log in once more come first.
+    fn may_start(&self, place: usize, now: Instant) -> bool {
+        !self.pace.is_asked() && self.start_of(place, now).is_some_and(|start| start <= now)
+    }
+
+    /// Ends what waits once the run is stopped or has taken too long, or too many hosts have failed.
+    fn heed_stop(&mut self, now: Instant, channels: &Channels<'_>, cancel: &Cancel) -> Option<Stopped> {
         if let (Some(limit), Some(deadline)) = (self.plan.total_limit, self.deadline)
             && now >= deadline
         {
             cancel.trigger(Reason::TooLong(limit));
         }
-        let (is_cancelled, halted) = (cancel.is_triggered(), channels.failures.halted());
-        if is_cancelled {
+        let (cancelled, halted) = (cancel.reason(), channels.failures.halted());
+        if cancelled.is_some() {
             self.deadline = None;
         }
-        if is_cancelled || halted.is_some() {
-            self.cancel_waiting(cancel.reason().or(halted), channels);
-        }
-        (is_cancelled, halted.is_some())
+        let why = cancelled.or(halted)?;
+        self.cancel_waiting(Some(why), channels);
+        Some(if cancelled.is_some() { Stopped::All } else { Stopped::Starts })
     }
 
     /// Whether no job of the batch waits or runs.
@@ -250,7 +319,7 @@ impl Queue {
             self.resolver.ask(job, name.clone());
             return;
         };
-        self.make_ready(Task { job, attempt, route, login: None });
+        self.make_ready(Task { job, attempt, route, login: None, gate: None });
     }
 
     fn make_ready(&mut self, task: Task) {
@@ -279,7 +348,13 @@ impl Queue {
     /// long.
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let start = self.ready.keys().next().and_then(|first| self.start_of(*first, now)).filter(|start| *start > now);
-        let others = [self.lookup_ends(), self.retries.next_due(), self.batches.next_due(), self.deadline];
+        let others = [
+            self.lookup_ends(),
+            self.retries.next_due(),
+            self.batches.next_due(),
+            self.pace.next_due(now),
+            self.deadline,
+        ];
         start.into_iter().chain(others.into_iter().flatten()).min()
     }
 
@@ -288,7 +363,13 @@ impl Queue {
         let Some((_, attempt)) = self.asked.remove(&self.places[answer.job]) else { return };
         match answer.addresses {
             Ok(addresses) => {
-                self.make_ready(Task { job: answer.job, attempt, route: Route::Direct(addresses), login: None });
+                self.make_ready(Task {
+                    job: answer.job,
+                    attempt,
+                    route: Route::Direct(addresses),
+                    login: None,
+                    gate: None,
+                });
             }
             Err(error) => self.unresolved(answer.job, attempt, error, channels),
         }
@@ -328,7 +409,7 @@ impl Queue {
         // ssh_config replaces names (HostName) and lowers their case.
         let of_config = if address.eq_ignore_ascii_case(&spec.name) { "" } else { ", with HostName in ssh_config" };
         let (name, origin) = (address.clone(), Some(format!("{}{of_config}", spec.origin)));
-        let task = Task { job, attempt, route: Route::Unresolved, login: None };
+        let task = Task { job, attempt, route: Route::Unresolved, login: None, gate: None };
         let LookupError { reason, is_final } = error;
         self.failed(task, HostError::Dns { name, reason, is_final, origin }.into(), channels);
     }
@@ -352,10 +433,10 @@ impl Queue {
         self.retries.cancel(channels);
         let asked = std::mem::take(&mut self.asked).into_iter().map(|(place, (_, attempt))| (place, attempt));
         let ready = std::mem::take(&mut self.ready).into_iter().map(|(place, task)| (place, task.attempt));
-        let unseen = (self.next..self.jobs.len()).map(|place| (place, 1));
+        let unseen = (self.next..self.batches.len()).map(|place| (place, 1));
         let waiting = asked.chain(ready).chain(unseen).map(|(place, attempt)| (self.batches.job(place), attempt));
         let mut waiting: Vec<(usize, u32)> = waiting.collect();
-        self.next = self.jobs.len();
+        self.next = self.batches.len();
         waiting.sort_unstable();
         for (job, attempt) in waiting {
             let stage = if attempt > 1 { HostStage::Connecting } else { HostStage::Waiting };

@@ -1,27 +1,34 @@
 //! The runner: the shared state of jobs, and one attempt at a job.
 
+use std::collections::HashSet;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
 use crate::command;
+use crate::command::host_args::HostArgsError;
 use crate::command::input::Inputs;
-use crate::command::sudo::Tokens;
+use crate::command::sudo::{Form, Sudo, Tokens};
 use crate::copy::rsync;
-use crate::events::event::{Event, EventKind, HostStage, Milestones, Outcome};
+use crate::events::event::{Class, Event, EventKind, HostStage, Milestones, Outcome};
 use crate::events::host_error::HostError;
 use crate::events::interruption::Stages;
 use crate::hosts::HostSpec;
 use crate::hosts::proxy::Proxy;
+use crate::plan::check::{Check, CheckTimes};
 use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
-use crate::plan::exec_request::{self, Terms};
+use crate::plan::exec_request::{self, ExecRequest, Terms};
 use crate::plan::explain::Explained;
-use crate::plan::failure_limit::FailureCount;
-use crate::plan::job::{self, Job};
+use crate::plan::job::{self, Job, Reached};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
+use crate::run::check::Checking;
+use crate::run::gate::Gate;
 use crate::run::pool::AttemptResult;
 use crate::run::queue::{Route, Task};
 use crate::run::session_work::SessionWork;
@@ -32,20 +39,25 @@ use crate::ssh::proxy::connection::{Plan, Through, Way};
 use crate::ssh::proxy::proxy_command::{News, ProxyCommand};
 use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
-use crate::ssh::watch::Watch;
+use crate::ssh::watch::{Carrier, Watch};
 use crate::system::cancel::Cancel;
+use crate::system::files::bounded;
 use crate::system::open_files::Held;
 use crate::system::password_source::Source;
 use crate::system::terminal::Terminal;
+
+/// How many hosts are looked up in ssh_config in less time than it takes to start threads for it, or nearly so.
+const FOR_ONE_THREAD: usize = 20_000;
 
 /// Runs jobs, and holds their shared state.
 pub struct Runner {
     pub(super) settings: Arc<Settings>,
     pub(super) destinations: Arc<Destinations>,
-    /// The host of each job, by its number.
+    /// The host of each job, by its number; none if no job is run.
     hosts: Vec<Destination>,
     jump_hosts: JumpHosts,
     work: Work,
+    check: Option<CheckTimes>,
     pub(super) sudo_password: Arc<SudoPassword>,
     /// How far each host is.
     stages: Stages,
@@ -53,21 +65,86 @@ pub struct Runner {
 }
 
 /// The path of a session's connection: dropped after the session.
-enum Path {
+pub(super) enum Path {
     Direct,
     Through(Through),
     Command(ProxyCommand),
 }
 
+/// A connection to a host.
+pub(super) struct Line {
+    /// The session, until it has ended.
+    pub session: Option<Session>,
+    /// Its path.
+    pub path: Path,
+}
+
+impl Line {
+    /// Returns the outcome of `host` if it has shown another key than the checked one.
+    fn replaced_key(&self, host: &Destination) -> Option<Outcome> {
+        self.session.as_ref().and_then(|session| session.replaced_key(host))
+    }
+
+    /// Ends the session; returns the outcome of `host` if it has shown another key than the checked one.
+    pub fn close(&mut self, host: &Destination) -> Option<Outcome> {
+        let session = self.session.take()?;
+        session.disconnect();
+        session.replaced_key(host)
+    }
+}
+
 impl Path {
+    /// Returns what passes on the host's data to us, if it is not the network alone.
+    pub(super) fn carrier(&self) -> Option<Arc<dyn Carrier>> {
+        match self {
+            Path::Through(through) => Some(Arc::clone(&through.connection) as Arc<dyn Carrier>),
+            Path::Direct | Path::Command(_) => None,
+        }
+    }
+
     /// Refines a failure by the state of the path.
-    fn explain(&mut self, outcome: Outcome) -> Outcome {
+    pub(super) fn explain(&mut self, outcome: Outcome) -> Outcome {
         match self {
             Path::Direct => outcome,
             Path::Through(through) => through.explain(outcome),
             Path::Command(command) => command.explain(outcome),
         }
     }
+}
+
+/// Checks the jump hosts of a host, and returns what its job needs of it.
+fn reach(
+    destinations: &Destinations,
+    host: &Destination,
+    users: &mut HashSet<Arc<str>>,
+) -> Result<Reached, Unprepared> {
+    if let Some(Proxy::Jump(hops)) = &host.proxy {
+        hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
+    }
+    Ok(Reached::of(host, users))
+}
+
+/// Does so for all hosts of a list, on several threads if it is long. Nothing is asked meanwhile.
+fn reach_all(destinations: &Destinations, specs: &[HostSpec]) -> Result<Vec<Reached>, Unprepared> {
+    let reach_some = |specs: &[HostSpec]| {
+        let mut users = HashSet::new();
+        destinations.map(specs, |host| reach(destinations, &host, &mut users))
+    };
+    if specs.len() <= FOR_ONE_THREAD {
+        return reach_some(specs);
+    }
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let parts: Vec<_> = thread::scope(|scope| {
+        let reach_some = |part| bounded::under(&destinations.cancel, || reach_some(part));
+        let parts = specs.chunks(specs.len().div_ceil(threads));
+        let parts: Vec<_> = parts.map(|part| scope.spawn(move || reach_some(part))).collect();
+        parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    let mut reached = Vec::with_capacity(specs.len());
+    for part in parts {
+        reached.append(&mut part?);
+    }
+    Ok(reached)
 }
 
 impl Runner {
@@ -81,11 +158,12 @@ impl Runner {
         settings: Settings,
         specs: Vec<HostSpec>,
         work: Work,
+        check: Option<Check>,
         cancel: &Cancel,
-    ) -> Result<(Runner, Vec<Job>), Unprepared> {
+    ) -> Result<(Runner, Arc<[Job]>), Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
-        if settings.rolling.confirm.is_some() && settings.logs_in && !terminal.is_there() {
+        if settings.rolling.confirm.is_some() && settings.logs_in && !terminal.is_at_hand() {
             return Err(Unprepared::Unconfirmed);
         }
         let read = |source: &Option<Source>| {
@@ -96,23 +174,27 @@ impl Runner {
         let password = password.map(Arc::new);
         let sudo_password = SudoPassword::new(sudo_password, password.clone(), Arc::clone(&terminal));
         let destinations = Destinations::new(Arc::clone(&settings), password, Arc::clone(&terminal), cancel)?;
-        let hosts = destinations.hosts(&specs)?;
-        for host in &hosts {
-            if let Some(Proxy::Jump(hops)) = &host.proxy {
-                hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
-            }
-        }
+        // What only prints needs no destinations, of which each is large.
+        let (hosts, reached) = if settings.logs_in {
+            let (hosts, mut users) = (destinations.hosts(&specs)?, HashSet::new());
+            let reached = hosts.iter().map(|host| reach(&destinations, host, &mut users));
+            let reached = reached.collect::<Result<_, Unprepared>>()?;
+            (hosts, reached)
+        } else {
+            (Vec::new(), reach_all(&destinations, &specs)?)
+        };
         let requests = match &work {
             Work::Commands { commands, inputs } => {
-                let known = specs.iter().zip(&hosts).map(|(spec, host)| (spec, &*host.user, host.port));
+                let known = specs.iter().zip(&reached).map(|(spec, host)| (spec, &*host.user, host.port));
                 let lines = commands.lines(known)?;
                 let input_taken = !matches!(inputs, Inputs::Nothing);
-                let terms = Terms { sudo: settings.sudo.as_ref(), input_taken };
+                let terms = Terms { sudo: settings.sudo.as_ref(), input_taken, what: "the command" };
                 exec_request::requests(&specs, &lines, commands.script(), terms)?
             }
             Work::Ping | Work::Copy(_) | Work::Rsync(_) => Vec::new(),
         };
-        let jobs = job::make(specs, &hosts, requests);
+        let checks = check.as_ref().map(|check| checks(check, settings.sudo.as_ref(), &specs, &reached)).transpose()?;
+        let jobs = job::make(specs, reached, requests, checks);
         let destinations = Arc::new(destinations);
         let jump_hosts = JumpHosts::new(Plan {
             host_of: {
@@ -123,8 +205,9 @@ impl Runner {
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        let stages = Stages::new(hosts.len());
-        Ok((Runner { settings, destinations, hosts, jump_hosts, work, sudo_password, stages, terminal }, jobs))
+        let stages = Stages::new(jobs.len());
+        let check = check.map(|check| check.times);
+        Ok((Runner { settings, destinations, hosts, jump_hosts, work, check, sudo_password, stages, terminal }, jobs))
     }
 
     /// Returns what would be sent for the command of `job`, or copied, with zeros for random parts. The wrappers of sudo and
@@ -143,6 +226,21 @@ impl Runner {
             }
             (Work::Commands { .. }, None) => Arc::clone(&job.request.line),
         }
+    }
+
+    /// Returns what would be sent for the check of `job`, if there is one, as in [`Runner::as_sent`].
+    pub fn check_as_sent(&self, job: &Job) -> Option<Arc<[u8]>> {
+        let line = &job.check.as_ref()?.line;
+        Some(match &self.settings.sudo {
+            None => Arc::clone(line),
+            Some(sudo) if !job.is_verbose => [&sudo.plain(), &b" "[..], line].concat().into(),
+            Some(sudo) => sudo.wrap(line, Form::Text, &Tokens::sample()).into(),
+        })
+    }
+
+    /// Whether commands are run, rather than files copied.
+    pub(super) fn runs_commands(&self) -> bool {
+        matches!(self.work, Work::Commands { .. })
     }
 
     /// Returns the file descriptors that the work itself needs.
@@ -198,16 +296,9 @@ impl Runner {
     }
 
     /// Makes one attempt at a job.
-    pub fn run(
-        &self,
-        job: &Job,
-        task: &mut Task,
-        events: &Sender<Event>,
-        failures: &FailureCount,
-        cancel: &Cancel,
-    ) -> AttemptResult {
+    pub fn run(&self, job: &Job, task: &mut Task, events: &Sender<Event>, gate: &Gate) -> AttemptResult {
         self.stages.set(job.number, HostStage::Connecting);
-        let result = self.attempt(job, task, events, failures, cancel);
+        let result = self.attempt(job, task, events, gate);
         match &result {
             AttemptResult::Ended(outcome) => self.stages.end(job.number, matches!(outcome, Outcome::Unstopped(_))),
             AttemptResult::NotSent(_) => self.stages.set(job.number, HostStage::Waiting),
@@ -215,14 +306,7 @@ impl Runner {
         result
     }
 
-    fn attempt(
-        &self,
-        job: &Job,
-        task: &mut Task,
-        events: &Sender<Event>,
-        failures: &FailureCount,
-        cancel: &Cancel,
-    ) -> AttemptResult {
+    fn attempt(&self, job: &Job, task: &mut Task, events: &Sender<Event>, gate: &Gate) -> AttemptResult {
         let send = |kind| {
             let _ = events.send(Event::now(job.number, kind));
         };
@@ -232,7 +316,7 @@ impl Runner {
             }
         };
         let host = &self.hosts[job.number];
-        let mut watch = Watch::new(cancel, host.connect_timeout);
+        let mut watch = Watch::new(&gate.cancel, host.connect_timeout);
         let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
         task.login = None;
         send(EventKind::Attempted(Box::new(*watch.milestones())));
@@ -244,10 +328,8 @@ impl Runner {
         };
         self.stages.set(job.number, HostStage::Running);
         send(EventKind::Connected);
-        let may_start = || {
-            let stage = HostStage::Connecting;
-            failures.may_start().map_err(|why| Outcome::Cancelled { stage, why: Some(why) })
-        };
+        let (attempt, until) = (task.attempt, watch.deadline());
+        let may_start = || gate.pass(job, attempt, until, host.connect_timeout);
         let work = SessionWork { runner: self, job, host, events, may_start: &may_start };
         let outcome = match &self.work {
             Work::Commands { commands, inputs } => {
@@ -257,20 +339,40 @@ impl Runner {
             Work::Copy(copy) => work.copy(&mut session, copy, &mut watch, &mut note),
             Work::Rsync(rsync) => Ok(work.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
-        session.disconnect();
-        let replaced = session.replaced_key(host);
-        drop(session);
-        match (outcome, replaced) {
-            (Ok(_), Some(replaced)) => AttemptResult::Ended(replaced),
-            (Err(_), Some(replaced)) => AttemptResult::NotSent(replaced),
-            (Ok(outcome), None) if outcome.is_dropped() => AttemptResult::NotSent(path.explain(outcome)),
-            (Ok(outcome), None) => AttemptResult::Ended(path.explain(outcome)),
-            (Err(outcome), None) => AttemptResult::NotSent(outcome),
+        // A check goes on with a session whose command has ended by itself.
+        let goes_on = self.check.is_some() && matches!(outcome, Ok(Outcome::Exited(_) | Outcome::Signaled { .. }));
+        let mut line = Line { session: Some(session), path };
+        let replaced = if goes_on { line.replaced_key(host) } else { line.close(host) };
+        let outcome = match (outcome, replaced) {
+            (Ok(_), Some(replaced)) => return AttemptResult::Ended(replaced),
+            (Err(_), Some(replaced)) => return AttemptResult::NotSent(replaced),
+            (Ok(outcome), None) if outcome.is_dropped() => return AttemptResult::NotSent(line.path.explain(outcome)),
+            (Ok(outcome), None) => {
+                let lost = (outcome.class() == Class::Lost).then(|| outcome.to_string());
+                let explained = line.path.explain(outcome);
+                // The end of a jump host says nothing about the host.
+                if lost.is_some_and(|told| told != explained.to_string()) {
+                    explained
+                } else {
+                    self.settings.success.judge(explained)
+                }
+            }
+            (Err(outcome), None) => return AttemptResult::NotSent(outcome),
+        };
+        // A name may have several addresses, and a check is about the machine that the command ran on.
+        if let (Route::Direct(addresses), Some(address)) = (&mut task.route, milestones.address) {
+            *addresses = vec![address];
         }
+        AttemptResult::Ended(match (self.check, &job.check) {
+            (Some(times), Some(request)) if outcome.class() == Class::Ok => {
+                Checking { work: &work, task, request, times, cancel: &gate.cancel }.run(line, outcome, &mut note)
+            }
+            _ => line.close(host).unwrap_or(outcome),
+        })
     }
 
     /// Opens an authenticated session with `host`; also returns its path, even without a session.
-    fn connect(
+    pub(super) fn connect(
         &self,
         job: &Job,
         task: &Task,
@@ -322,6 +424,23 @@ impl Runner {
             }
         }
     }
+}
+
+/// Returns the check of each host as it is sent.
+fn checks(
+    check: &Check,
+    sudo: Option<&Sudo>,
+    specs: &[HostSpec],
+    hosts: &[Reached],
+) -> Result<Vec<ExecRequest>, Unprepared> {
+    let known = specs.iter().zip(hosts).map(|(spec, host)| (spec, &*host.user, host.port));
+    let lines = check.commands.lines(known).map_err(|error| match error {
+        HostArgsError::Commands(problems) => HostArgsError::Commands(
+            problems.into_iter().map(|(host, error)| (format!("{host}, the check"), error)).collect(),
+        ),
+        error => error,
+    })?;
+    Ok(exec_request::requests(specs, &lines, None, Terms { sudo, input_taken: false, what: "the check" })?)
 }
 
 /// Returns the outcome of a host with login only.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
@@ -11,9 +12,10 @@ use crate::command::sudo::{Form, Tokens};
 use crate::copy::rsync::Rsync;
 use crate::events::event::{Event, Outcome, Phase};
 use crate::events::host_error::HostError;
+use crate::plan::exec_request::ExecRequest;
 use crate::plan::job::Job;
 use crate::ssh::channel::dialogue::Dialogue;
-use crate::ssh::channel::exec::{self, ChannelIo, Command};
+use crate::ssh::channel::exec::{self, ChannelIo, Command, Listener};
 use crate::ssh::channel::requests::{Requests, Start};
 use crate::ssh::channel::stdin::StdinSender;
 use crate::ssh::destination::Destination;
@@ -56,10 +58,45 @@ impl SessionWork<'_> {
         let line = self.line(&self.job.request.line, form, tokens.as_ref());
         let input = self.job.request.input.clone().map(InputReader::of);
         let stdin = StdinSender::new(input.or_else(|| inputs.reader(self.job.number)));
-        let sudo = self.conversation(session, tokens.as_ref());
+        let task = self.runner.settings.program.task();
+        let sudo = self.conversation(session, tokens.as_ref(), task);
         let command = self.bounds(Start::Command(&line), &self.host.requests);
-        let io = ChannelIo { stdin, dialogue: None, sudo };
+        let io = ChannelIo { stdin, dialogue: None, sudo, listener: None };
         Ok(exec::run(session, &command, io, self.events, watch, note))
+    }
+
+    /// Runs the check after the job's command once, for at most `limit`, and passes its output to `listener`.
+    ///
+    /// # Errors
+    /// The outcome, if nothing was sent.
+    pub fn check(
+        &self,
+        session: &mut Session,
+        request: &ExecRequest,
+        limit: Duration,
+        listener: Listener<'_>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Outcome, Outcome> {
+        const TASK: &str = "the check";
+        let tokens = self.tokens()?;
+        let line = self.line(&request.line, Form::Text, tokens.as_ref());
+        let sudo = self.conversation(session, tokens.as_ref(), TASK);
+        let nothing = Requests::default();
+        let requests = if self.runner.runs_commands() { &self.host.requests } else { &nothing };
+        let command = Command {
+            task: TASK,
+            // The host has its command already.
+            may_start: &|| Ok(()),
+            timeout: Some(limit),
+            silence: None,
+            // What the host refuses was said for the command.
+            is_verbose: false,
+            keepalive: self.host.keepalive.quick(),
+            ..self.bounds(Start::Command(&line), requests)
+        };
+        let stdin = StdinSender::new(request.input.clone().map(InputReader::of));
+        let io = ChannelIo { stdin, dialogue: None, sudo, listener: Some(listener) };
+        Ok(exec::run(session, &command, io, self.events, watch, &mut |_| {}))
     }
 
     /// Runs `dialogue` with the program of `start`, as the other user if there is one. Makes no channel requests for commands;
@@ -80,14 +117,15 @@ impl SessionWork<'_> {
         let (start, sudo) = match start {
             Start::Command(program) => {
                 line = self.line(program, Form::Program, tokens.as_ref());
-                (Start::Command(&line), self.conversation(session, tokens.as_ref()))
+                let task = self.runner.settings.program.task();
+                (Start::Command(&line), self.conversation(session, tokens.as_ref(), task))
             }
             subsystem @ Start::Subsystem(_) => (subsystem, None),
         };
         let nothing = Requests::default();
         let mut command = self.bounds(start, &nothing);
         command.window = command.window.saturating_mul(WINDOWS);
-        let io = ChannelIo { stdin: StdinSender::spoken(), dialogue: Some(dialogue), sudo };
+        let io = ChannelIo { stdin: StdinSender::spoken(), dialogue: Some(dialogue), sudo, listener: None };
         Ok(exec::run(session, &command, io, self.events, watch, note))
     }
 
@@ -136,18 +174,11 @@ impl SessionWork<'_> {
         }
     }
 
-    fn conversation(&self, session: &Session, tokens: Option<&Tokens>) -> Option<Conversation> {
+    fn conversation(&self, session: &Session, tokens: Option<&Tokens>, task: &'static str) -> Option<Conversation> {
         let sudo = self.runner.settings.sudo.as_ref()?;
         let may_ask = self.host.credentials.terminal.is_there();
         let password = Arc::clone(&self.runner.sudo_password);
-        Some(Conversation::new(
-            self.runner.settings.program.task(),
-            sudo.clone(),
-            tokens?,
-            password,
-            session.trust(),
-            may_ask,
-        ))
+        Some(Conversation::new(task, sudo.clone(), tokens?, password, session.trust(), may_ask))
     }
 
     fn bounds<'a>(&'a self, start: Start<'a>, requests: &'a Requests) -> Command<'a> {

@@ -66,6 +66,12 @@ fn has_no_program(channel: &Outcome) -> bool {
     match channel {
         Outcome::Exited(_) | Outcome::Signaled { .. } => true,
         Outcome::Failed(error) => matches!(**error, HostError::Ssh { .. } | HostError::Lost { .. }),
-        Outcome::Reached { .. } | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } | Outcome::Unstopped(_) => false,
+        Outcome::Reached { .. }
+        | Outcome::TimedOut { .. }
+        | Outcome::Cancelled { .. }
+        | Outcome::Unstopped(_)
+        | Outcome::Judged { .. }
+        | Outcome::CheckFailed(_)
+        | Outcome::Recorded(_) => false,
     }
 }

@@ -27,6 +27,18 @@ pub struct Keepalive {
     pub is_configured: bool,
     /// Whether TCP probes, too (TCPKeepAlive).
     pub tcp: bool,
+    /// The silence before the first keepalive, which shows whether the peer answers.
+    pub first: Duration,
+}
+
+impl Keepalive {
+    /// Detects within about ten seconds that a peer that answers keepalives has vanished. It is asked at once, so that it is known to
+    /// answer. A user who has turned keepalives off gets none.
+    pub fn quick(self) -> Keepalive {
+        let is_off = self.interval.is_zero();
+        let interval = if is_off { Duration::ZERO } else { self.interval.min(QUICK) };
+        Keepalive { interval, count: self.count.min(QUICK_COUNT), first: Duration::ZERO, ..self }
+    }
 }
 
 /// The times of TCP's probes (tcp(7)): a vanished peer is detected two minutes after its last packet.
@@ -45,8 +57,11 @@ pub const TCP: TcpTimes = TcpTimes { idle: Duration::from_secs(60), interval: Du
 const VANISHED: Duration = Duration::from_secs(120);
 /// The interval of checking TCP after that.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
-/// The silence before the first keepalive, which shows whether the peer answers.
-const FIRST: Duration = Duration::from_secs(5);
+/// The usual silence before the first keepalive.
+pub const FIRST: Duration = Duration::from_secs(5);
+/// See [`Keepalive::quick`].
+const QUICK: Duration = Duration::from_secs(3);
+const QUICK_COUNT: u32 = 2;
 
 /// The keepalives of a session.
 pub struct Pulse {
@@ -214,10 +229,10 @@ impl Pulse {
 
     /// Returns when to send a keepalive to a peer that may not answer.
     fn first_due(&self) -> Option<Instant> {
-        let Keepalive { interval, is_configured, .. } = self.keepalive;
+        let Keepalive { interval, is_configured, first, .. } = self.keepalive;
         // A peer that accepted no data could not be sent one before.
         let is_unknown = !interval.is_zero() && !is_configured && !self.answers && !self.has_asked;
-        is_unknown.then(|| self.since + FIRST + LOOK_AGAIN.saturating_mul(self.asked))
+        is_unknown.then(|| self.since + first + LOOK_AGAIN.saturating_mul(self.asked))
     }
 
     /// Returns the silence before checking TCP, after this many checks.
@@ -231,7 +246,7 @@ mod tests {
     use super::*;
 
     const DEFAULT: Keepalive =
-        Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true };
+        Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true, first: FIRST };
 
     /// Lists the actions in this many seconds of silence, with their times in seconds.
     fn silence(pulse: &mut Pulse, seconds: u64) -> Vec<(u64, Step)> {
@@ -274,10 +289,22 @@ mod tests {
 
     #[test]
     fn what_is_configured_counts_from_the_beginning() {
-        let configured = Keepalive { interval: Duration::from_secs(2), count: 2, is_configured: true, tcp: true };
+        let configured = Keepalive { interval: Duration::from_secs(2), count: 2, is_configured: true, ..DEFAULT };
         let steps = silence(&mut Pulse::new(configured), 600);
         assert_eq!(steps, [(2, Step::Ask), (4, Step::Ask), (6, Step::Vanished(Duration::from_secs(6)))]);
         let never = Keepalive { interval: Duration::ZERO, is_configured: true, ..DEFAULT };
+        assert_eq!(silence(&mut Pulse::new(never), 130), [(120, Step::Look)]);
+    }
+
+    #[test]
+    fn a_quick_one_asks_at_once_and_gives_up_within_ten_seconds() {
+        let mut pulse = Pulse::new(DEFAULT.quick());
+        assert_eq!(silence(&mut pulse, 60), [(0, Step::Ask)], "a peer that answers nothing is not judged by it");
+        let mut pulse = Pulse::new(DEFAULT.quick());
+        (pulse.has_asked, pulse.answers) = (true, true);
+        let expected = [(3, Step::Ask), (6, Step::Ask), (9, Step::Vanished(Duration::from_secs(9)))];
+        assert_eq!(silence(&mut pulse, 60), expected);
+        let never = Keepalive { interval: Duration::ZERO, is_configured: true, ..DEFAULT }.quick();
         assert_eq!(silence(&mut Pulse::new(never), 130), [(120, Step::Look)]);
     }
 

@@ -1,5 +1,6 @@
 //! Tokens, variables and home directories in values (ssh_config(5), "TOKENS" and "ENVIRONMENT VARIABLES").
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -27,7 +28,11 @@ pub(super) struct Tokens<'a> {
 impl Tokens<'_> {
     /// Expands `~`, tokens and variables, as in file names.
     pub(super) fn path(&self, text: &str) -> Result<String, String> {
-        replace(&home(text, self.local)?, Some(&|token| self.any(token)), Some(self.local))
+        let path = home(text, self.local)?;
+        if is_plain(&path) {
+            return Ok(path);
+        }
+        replace(&path, Some(&|token| self.any(token)), Some(self.local))
     }
 
     /// Expands only the tokens of ProxyCommand and ProxyJump.
@@ -93,7 +98,15 @@ pub(super) enum Part {
 
 type Token<'a, T> = &'a dyn Fn(char) -> Option<T>;
 
+/// Whether there is nothing to expand, as in most of the many values of a host.
+fn is_plain(text: &str) -> bool {
+    !text.contains(['%', '$'])
+}
+
 fn replace(text: &str, token: Option<Token<'_, String>>, variables: Option<&Local>) -> Result<String, String> {
+    if is_plain(text) {
+        return Ok(text.to_owned());
+    }
     let as_part = |char| token.and_then(|token| token(char)).map(Part::Text);
     let parts = parts(text, token.is_some().then_some(&as_part as Token<'_, Part>), variables)?;
     let texts = parts.into_iter().map(|part| match part {
@@ -135,11 +148,11 @@ pub(super) fn home(text: &str, local: &Local) -> Result<String, String> {
     let Some(after) = text.strip_prefix('~') else { return Ok(text.to_owned()) };
     let (user, path) = after.split_once('/').unwrap_or((after, ""));
     let home = match user {
-        "" => local.home.clone(),
-        _ => (local.home_of)(user).ok_or_else(|| format!("there is no user {user:?}"))?,
+        "" => Cow::Borrowed(&local.home),
+        _ => Cow::Owned((local.home_of)(user).ok_or_else(|| format!("there is no user {user:?}"))?),
     };
-    let slash = if home.ends_with('/') { "" } else { "/" };
-    Ok(format!("{home}{slash}{}", path.trim_start_matches('/')))
+    let (slash, path) = (if home.ends_with('/') { "" } else { "/" }, path.trim_start_matches('/'));
+    Ok([home.as_str(), slash, path].concat())
 }
 
 /// Returns the host to connect to: a name in lower case, an address in its canonical form (`main` in ssh.c).

@@ -25,27 +25,48 @@ pub enum Reason {
     Program,
     /// The user declined the next batch.
     Declined,
+    /// The terminal is gone on which the user confirms batches.
+    TerminalGone,
     /// The run has reached this time limit.
     TooLong(Duration),
     /// This many hosts have failed, which is the limit.
     TooManyFailed(usize),
     /// This many hosts were not reached, which is the limit.
     TooManyUnreached(usize),
+    /// The journal cannot be written.
+    JournalFailed,
+}
+
+/// What precedes the reason in the outcome of a host that was stopped.
+const SINCE: &str = ", since ";
+
+impl Reason {
+    /// Returns the reason in words, `a host has failed`; `None` if the user knows it.
+    pub fn words(&self) -> Option<String> {
+        Some(match self {
+            Reason::TooLong(limit) => format!("the run has taken {} s", limit.as_secs_f64()),
+            Reason::TooManyFailed(1) => "a host has failed".to_owned(),
+            Reason::TooManyFailed(count) => format!("{count} hosts have failed"),
+            Reason::TooManyUnreached(1) => "a host was not reached".to_owned(),
+            Reason::TooManyUnreached(count) => format!("{count} hosts were not reached"),
+            Reason::JournalFailed => "the journal cannot be written".to_owned(),
+            Reason::TerminalGone => "the terminal is gone on which a batch was to be confirmed".to_owned(),
+            Reason::Declined => "a batch was declined".to_owned(),
+            Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program => return None,
+        })
+    }
+
+    /// Returns the words in the outcome of a host that was stopped, if it has any.
+    pub fn words_in(outcome: &str) -> Option<&str> {
+        outcome.split_once(SINCE).map(|(_, words)| words)
+    }
 }
 
 impl fmt::Display for Reason {
     /// Returns the end of a sentence about a host that was stopped: `, since a host has failed`. Empty if the user
     /// knows the reason.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Reason::TooLong(limit) => write!(f, ", since the run has taken {} s", limit.as_secs_f64()),
-            Reason::TooManyFailed(1) => f.write_str(", since a host has failed"),
-            Reason::TooManyFailed(count) => write!(f, ", since {count} hosts have failed"),
-            Reason::TooManyUnreached(1) => f.write_str(", since a host was not reached"),
-            Reason::TooManyUnreached(count) => write!(f, ", since {count} hosts were not reached"),
-            Reason::Declined => f.write_str(", since its batch was declined"),
-            Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program => Ok(()),
-        }
+        self.words().map_or(Ok(()), |words| write!(f, "{SINCE}{words}"))
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod files;
 pub mod askpass;
 pub mod cancel;
 pub(crate) mod child;
+pub(crate) mod clock;
 pub mod descriptors;
 pub(crate) mod lock;
 pub mod open_files;

@@ -112,6 +112,22 @@ impl Terminal {
         !self.is_mute && (has_terminal || askpass::program(has_terminal).is_some())
     }
 
+    /// Whether the user can be asked on the terminal itself.
+    pub fn is_at_hand(&self) -> bool {
+        !self.is_mute && open().is_some()
+    }
+
+    /// Asks `prompt` on the terminal itself, never through an askpass program, and shows the answer.
+    ///
+    /// # Errors
+    /// See [`Terminal::ask`].
+    pub fn confirm(&self, prompt: &str, patience: Patience<'_>) -> Result<Secret, AskError> {
+        if self.is_mute {
+            return Err(AskError::Mute);
+        }
+        self.ask_on(&open().ok_or(AskError::NoTerminal)?, prompt, true, patience)
+    }
+
     /// Asks `prompt`, sanitized, and reads a line. Waits first until no other question is asked.
     ///
     /// # Errors
@@ -128,15 +144,18 @@ impl Terminal {
                 Ok(()) => AskError::Program { program, problem },
             });
         }
-        let tty = tty.ok_or(AskError::NoTerminal)?;
+        self.ask_on(&tty.ok_or(AskError::NoTerminal)?, prompt, echo, patience)
+    }
+
+    fn ask_on(&self, tty: &OwnedFd, prompt: &str, echo: bool, patience: Patience<'_>) -> Result<Secret, AskError> {
         let _turn = self.take_turn(patience)?;
         let _line = status_line::hold();
-        let _quiet = Quiet::make(&tty, echo)?;
-        say(&tty, &sanitize(prompt))?;
-        let line = read_line(&tty, patience);
+        let _quiet = Quiet::make(tty, echo)?;
+        say(tty, &sanitize(prompt))?;
+        let line = read_line(tty, patience);
         if line.is_err() {
             // The cursor is still after the prompt.
-            say(&tty, "\n")?;
+            say(tty, "\n")?;
         }
         let line = line?;
         line.check()?;
@@ -174,6 +193,12 @@ impl Drop for Turn<'_> {
 fn open() -> Option<OwnedFd> {
     let tty = rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     (tcgetpgrp(&tty).ok()? == getpgrp()).then_some(tty)
+}
+
+/// Whether there is a terminal, and we are in its background.
+pub fn is_in_background() -> bool {
+    let tty = rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
+    tty.is_ok_and(|tty| tcgetpgrp(&tty).is_ok_and(|group| group != getpgrp()))
 }
 
 fn say(tty: &OwnedFd, text: &str) -> Result<(), AskError> {

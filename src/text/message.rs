@@ -1,4 +1,4 @@
-//! Quotations of user input and system errors in messages.
+//! Quotations of user input and system errors in messages, and numbers of hosts in words.
 
 use std::borrow::Cow;
 
@@ -11,6 +11,11 @@ pub fn excerpt(text: &str) -> Cow<'_, str> {
         Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
         None => Cow::Borrowed(text),
     }
+}
+
+/// Returns a number of hosts in words.
+pub fn hosts(count: usize) -> String {
+    format!("{count} host{}", if count == 1 { "" } else { "s" })
 }
 
 /// Returns the system's error, without the number that std adds.

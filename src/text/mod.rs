@@ -2,6 +2,7 @@
 
 pub mod duration;
 pub(crate) mod fnmatch;
+pub(crate) mod json;
 pub mod message;
 pub mod sanitize;
 pub mod suggest;

@@ -13,6 +13,8 @@ use super::{Behaviour, Fault, Key};
 pub(crate) struct Config {
     /// Where to listen: one listener per address, all on the same port. Addresses outside 127.0.0.0/8 are refused.
     pub(crate) addresses: Vec<IpAddr>,
+    /// One listener for all addresses, on the loopback device: as many as there are need one descriptor. Only on Linux.
+    pub(crate) is_one_listener: bool,
     /// 0 takes a free port.
     pub(crate) port: u16,
     /// Threads of the runtime.
@@ -83,6 +85,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            is_one_listener: false,
             port: 0,
             threads: 2,
             version: "embedded_1.0".to_owned(),

@@ -97,9 +97,14 @@ impl Server {
             .build()?;
         let listeners = {
             let _context = runtime.enter();
-            listen(&config.addresses, config.port)?
+            if config.is_one_listener {
+                vec![listen_on_device(config.port)?]
+            } else {
+                listen(&config.addresses, config.port)?
+            }
         };
-        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+        let port = listeners[0].local_addr()?.port();
+        let addresses = config.addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
         let shared = Arc::new(Shared {
             transport: Arc::new(config.transport()),
             authorised,
@@ -230,6 +235,20 @@ fn listen_on(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<TcpListener>
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// Binds a port of the loopback device, whatever the address.
+#[cfg(target_os = "linux")]
+fn listen_on_device(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind_device(Some(b"lo"))?;
+    socket.bind(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port)))?;
+    socket.listen(4096)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn listen_on_device(_port: u16) -> io::Result<TcpListener> {
+    Err(io::Error::other("one listener for all addresses works on Linux only"))
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {

@@ -58,15 +58,15 @@ fn ranges_of_more_hosts_than_there_are() {
     let nested = "[0-9]".repeat(10_000);
     let long = "x".repeat(10_000);
     for (range, column, words) in [
-        ("n[1-1000000000000]", 1, "more than 100000 names"),
-        ("n[1-1000000][1-1000000][1-1000000][1-1000000]", 1, "more than 100000 names"),
+        ("n[1-1000000000000]", 1, "more than 1000000 names"),
+        ("n[1-1000000][1-1000000][1-1000000][1-1000000]", 1, "more than 1000000 names"),
         ("n[1-99999999999999999999]", 3, "99999999999999999999 is too large"),
-        ("n[0-18446744073709551615]", 1, "more than 100000 names"),
+        ("n[0-18446744073709551615]", 1, "more than 1000000 names"),
         ("n[1-9/0]", 3, "the step cannot be 0"),
         ("n[[1-2]]", 2, "unmatched ["),
         ("n[9-1]", 3, "9 comes after 1"),
         (&padding, 1, "a host name cannot be longer than 1024 bytes"),
-        (&nested, 1, "more than 100000 names"),
+        (&nested, 1, "more than 1000000 names"),
         (&long, 1, "a host name cannot be longer than 1024 bytes"),
     ] {
         let file = lab.env.file("ranges", format!("good\n{range}\n"));
@@ -220,8 +220,8 @@ fn values_nested_a_million_deep_and_wide() {
         ("open.json", open.clone(), "open.json:1:1000000: not JSON"),
         ("deep.json", open.clone() + &"]".repeat(million), "deep.json:1:3: an array or object cannot be a value"),
         ("object.json", "{\"a\":".repeat(million), "object.json:1:5000000: not JSON"),
-        ("wide.json", format!("[{}1]", "1,".repeat(5 * million)), "wide.json:1:1: more than 2,000,000"),
-        ("wide.csv", ",\n".repeat(5 * million), "wide.csv:1000001:1: more than 2,000,000"),
+        ("wide.json", format!("[{}1]", "1,".repeat(5 * million)), "wide.json:1:1: more than 3,000,000"),
+        ("wide.csv", ",\n".repeat(5 * million), "wide.csv:1500001:1: more than 3,000,000"),
         ("null.jsonl", "null\n".repeat(million), "null.jsonl:1:1: null is not a value"),
     ] {
         let file = lab.env.file(name, text);
@@ -270,11 +270,7 @@ fn files_of_another_kind() {
             "line:1:1: \"web1 a\": the line has more than 65536 bytes",
         ),
         ("many", many, "... and many more: this is not a hosts file"),
-        (
-            "hosts",
-            (0..=100_000).map(|n| format!("n{n}\n")).collect::<String>().into_bytes(),
-            "hosts:100001:1: \"n100000\": more than 100000 hosts",
-        ),
+        ("hosts", b"n[1-1000000]\nx\n".to_vec(), "hosts:2:1: \"x\": more than 1000000 hosts"),
     ] {
         let file = lab.env.file(name, bytes);
         lab.refused(lab.pssh().arg("-h").arg(&file).arg("true"), words);

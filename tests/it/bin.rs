@@ -671,10 +671,23 @@ impl Run {
     pub(crate) fn outcome(&self, label: &str) -> String {
         let outcomes = self.outcomes();
         let mut found = outcomes.iter().filter(|(of, _)| of == label);
-        match (found.next(), found.next()) {
-            (Some((_, outcome)), None) => outcome.clone(),
+        match (found.next(), found.next(), &self.recapped(label)[..]) {
+            (Some((_, outcome)), None, _) => outcome.clone(),
+            // Hosts that were never started may have no line of their own.
+            (None, None, [outcome]) => outcome.clone(),
             _ => panic!("expected exactly one outcome of {label}\n{}", self.context()),
         }
+    }
+
+    /// The outcomes in the recap whose hosts include `label`: `  3 exit 1: web[1-3]`.
+    fn recapped(&self, label: &str) -> Vec<String> {
+        let text = self.stderr_text();
+        let rows = text.lines().filter_map(|line| line.strip_prefix("  ")?.trim_start().split_once(' '));
+        let rows =
+            rows.filter(|(count, _)| count.parse::<usize>().is_ok()).filter_map(|(_, row)| row.rsplit_once(": "));
+        rows.filter(|(_, names)| unfolded(names).iter().any(|name| name == label))
+            .map(|(outcome, _)| outcome.to_owned())
+            .collect()
     }
 
     /// Fails unless the one outcome of `label` starts with `words`.
@@ -713,6 +726,32 @@ pub(crate) fn without_times(text: &str) -> String {
         if form == "00:00:00" { format!("[{number}] TIME{rest}") } else { line.to_owned() }
     });
     masked.collect()
+}
+
+/// The names that pssh has folded: `a,b[1-3,7]`, with a range in brackets at the end at most.
+fn unfolded(names: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut rest = names;
+    while !rest.is_empty() {
+        let end = rest.find([',', '[']).unwrap_or(rest.len());
+        let (start, after) = rest.split_at(end);
+        let (ranges, after) = match after.strip_prefix('[').and_then(|ranges| ranges.split_once(']')) {
+            Some((ranges, after)) => (Some(ranges), after),
+            None => (None, after),
+        };
+        match ranges {
+            None => all.push(start.to_owned()),
+            Some(ranges) => {
+                for range in ranges.split(',') {
+                    let (first, last) = range.split_once('-').unwrap_or((range, range));
+                    let numbers = first.parse::<u32>().ok().zip(last.parse::<u32>().ok());
+                    all.extend(numbers.into_iter().flat_map(|(a, b)| a..=b).map(|number| format!("{start}{number}")));
+                }
+            }
+        }
+        rest = after.strip_prefix(',').unwrap_or(after);
+    }
+    all
 }
 
 fn lines_of(text: &[u8], label: &str) -> Vec<u8> {

@@ -10,10 +10,10 @@ use crate::auth::Agent;
 use crate::bin::{Env, Run, ssh_keygen};
 
 /// The options that do not show, by their long names, or else their letters.
-const EXEMPT: [(&str, &[&str]); 4] = [
+const EXEMPT: [(&str, &[&str]); 5] = [
     (
         "they choose the hosts: each host's first line has its place",
-        &["hosts", "host", "nodes", "only", "exclude", "host-glob", "host-config"],
+        &["hosts", "host", "nodes", "only", "exclude", "host-glob", "host-config", "shard"],
     ),
     (
         "they say what is shown of the hosts, and where",
@@ -47,13 +47,17 @@ const EXEMPT: [(&str, &[&str]); 4] = [
             "verbose",
         ],
     ),
-    ("they are about the program itself", &["dry-run", "explain", "generate", "help", "version"]),
+    (
+        "they say what is recorded, and what is known already",
+        &["journal", "journal-output", "resume", "rerun", "replay"],
+    ),
+    ("they are about the program itself", &["dry-run", "explain", "list", "generate", "help", "version"]),
     ("there is one only with --host-args, whose line is there", &["host-column"]),
 ];
 
 /// The options that do: what is given, and the line. The other options are given alone or with a path, and have a line of
 /// their own name.
-const SHOWN: [(&str, &[&str], &str); 46] = [
+const SHOWN: [(&str, &[&str], &str); 50] = [
     ("user", &["-l", "ann"], "user ann\t# -l"),
     ("par", &["-p", "3"], "par 3\t# --par"),
     ("timeout", &["-t", "1m"], "timeout 60\t# --timeout"),
@@ -67,6 +71,10 @@ const SHOWN: [(&str, &[&str], &str); 46] = [
     ("stop-on-unreached", &["--stop-on-unreached", "5%"], "stop-on-unreached 5%\t# --stop-on-unreached"),
     ("connect-par", &["--connect-par", "2"], "connect-par 2\t# --connect-par"),
     ("rate", &["--rate", "0.5/s"], "rate 0.5/s\t# --rate"),
+    ("success", &["--success", "0"], "success 0\t# --success"),
+    ("check", &["--check", "test -e x"], "check test -e x\t# --check"),
+    ("check-timeout", &["--check", "x", "--check-timeout", "5m"], "check-timeout 5m\t# --check-timeout"),
+    ("check-interval", &["--check", "x", "--check-interval", "3"], "check-interval 3\t# --check-interval"),
     ("host-args", &["--host-args", "FILE"], "host-args FILE\t# --host-args"),
     ("host-arg", &["--host-arg", "h:a=secret"], "host-arg h:a=***\t# --host-arg"),
     ("shell", &["--shell", "bash -c"], "shell bash -c\t# --shell"),

@@ -48,6 +48,8 @@ mod algorithms;
 mod auth;
 /// Certificates and encrypted keys.
 mod certificates;
+/// Checks after commands.
+mod check;
 /// The logs of CI systems.
 mod ci;
 /// The command line, the lists of hosts, and what is refused before anything connects.
@@ -69,6 +71,8 @@ mod dependencies;
 mod drop_in;
 /// Another server than OpenSSH's.
 mod dropbear;
+/// Slurm, GNU parallel, Kubernetes and GitLab, as in examples/engines.
+mod engines;
 /// A run as JSON.
 mod events;
 /// What `--explain` says.
@@ -103,6 +107,12 @@ mod identities;
 mod input;
 /// Ctrl-C, and its messages.
 mod interrupted;
+/// Sources of hosts, and the scripts that show some.
+mod inventory;
+/// What a run records, and runs that continue another one.
+mod journal;
+/// Runs that are killed, and what continues them.
+mod killed;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
 /// One program under five names.
@@ -114,6 +124,8 @@ mod layout;
 /// Runs that are stopped: after a time, or once hosts have failed.
 mod limits;
 /// Files here that are written to.
+/// The hosts of a run, printed.
+mod listed;
 mod local_files;
 mod logins;
 /// The messages of errors and slips, word for word.
@@ -145,6 +157,8 @@ mod refused_copies;
 mod rekey;
 /// Servers that exchange keys again to do harm.
 mod rekey_attacks;
+/// Runs that are shown again from their journals.
+mod replayed;
 /// How a run is shown: folded, not at all, as files.
 mod reports;
 /// Variables and terminals for commands.
@@ -163,6 +177,8 @@ mod scale;
 mod scripts;
 /// Secrets, wherever they could come to light.
 mod secrets;
+/// Shares of a list.
+mod shard;
 /// Being stopped: by signals, by a reader that goes away, by a disk that is full.
 mod signals;
 /// The formats that show hosts one by one.
@@ -179,6 +195,8 @@ mod stopped;
 mod stopping;
 /// Data without a reader.
 mod streams;
+/// Which ends count as success.
+mod success;
 /// Commands as another user.
 mod sudo;
 /// Output on a terminal: colours, the status line, and what remote bytes may not do to it.

@@ -21,7 +21,10 @@ fn it_logs_in_and_runs_nothing() {
     let asked = |event: &Event| matches!(event, Event::Exec { .. });
     assert!(!server.logged().iter().any(|record| asked(&record.event)), "nothing is run");
     let json = pssh().arg("--json").run();
-    json.exits(4).check(json.stdout_text().contains("\"outcome\":\"ok\",\"exit_status\":null"), "no exit status");
+    json.exits(4).check(
+        json.stdout_text().contains("\"outcome\":\"ok\",\"success\":true,\"exit_status\":null"),
+        "no exit status",
+    );
     let status = pssh().args(["--format", "status"]).run();
     status.exits(4).check(status.stdout_text().contains("[SUCCESS] "), "pssh's line");
     let gathered = pssh().args(["--format", "gather"]).run();

@@ -202,3 +202,39 @@ fn no_headers_may_stand_in_the_file() {
         .stderr_has("config.toml:2:14: \"no-headers\": expected true or false");
     assert_eq!(sshd.connections(), 2);
 }
+
+#[test]
+fn hosts_that_were_never_started_are_named_together() {
+    let fleet = Fleet::new(6);
+    let run = |limit: &str, args: &[&str]| {
+        let line = "case $SSH_CONNECTION in *' 127.0.1.1 '*) exit 7;; *' 127.0.1.4 '*) exit 8;; esac";
+        fleet.pssh().args(["-p", "1", limit]).args(args).args(["--", line]).run()
+    };
+    // Three of six: failures come first, though they are fewer.
+    let together = "pssh: 6 hosts: 1 exit, 5 cancelled\n  1 exit 7: 127.0.1.1\n  5 cancelled: never started, since a host has failed: 127.0.1.[2-6]\n";
+    for args in [&[][..], &["--no-headers"], &["-q"], &["-i", "--no-headers"]] {
+        let run = run("--stop-on-errors=1", args);
+        run.exits(3).check(run.stderr_text().ends_with(together), &format!("{args:?}: {together}"));
+        run.check(run.stderr_text().matches("never started").count() == 1, "no line each");
+    }
+    // Two have a line each, before the tally.
+    let each: String = (5..7)
+        .map(|host| format!("pssh: 127.0.1.{host}: cancelled: never started, since 2 hosts have failed\n"))
+        .collect();
+    let each = each + "pssh: 6 hosts: 2 ok, 2 exit, 2 cancelled\n";
+    for args in [&[][..], &["--no-headers"], &["-q"]] {
+        let run = run("--stop-on-errors=2", args);
+        run.exits(3).check(run.stderr_text().ends_with(&each), &format!("{args:?}: {each}"));
+    }
+    // Where every host has a line on standard output, there is no recap.
+    let shown = run("--stop-on-errors=1", &["-P"]);
+    shown.exits(3).stderr_lacks("never started");
+    shown.check(shown.stdout_text().matches(" [FAILURE] ").count() == 6, "a line each");
+    // They were skipped, and neither failed nor have an error.
+    let run = run("--stop-on-errors=1", &["--batch", "2", "--junit", "junit.xml"]);
+    let xml = std::fs::read_to_string(fleet.env.path("junit.xml")).expect("the report");
+    let counts = "<testsuites name=\"pssh\" tests=\"6\" failures=\"1\" errors=\"0\" skipped=\"5\" time=";
+    let case = "<testcase classname=\"pssh\" name=\"127.0.1.6\" time=\"0.000\">\n      \
+                <skipped message=\"cancelled: never started, since a host has failed\"/>\n    </testcase>\n";
+    run.check(xml.contains(counts) && xml.contains(case) && xml.matches("<skipped ").count() == 5, &xml);
+}

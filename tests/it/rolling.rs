@@ -1,5 +1,6 @@
 //! Rolling runs: batches, failure budgets, pauses, questions, orders, and how fast hosts start.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -175,6 +176,36 @@ fn now_stops_what_runs() {
 }
 
 #[test]
+fn a_host_that_is_being_connected_to_gets_no_command() {
+    let fleet = Fleet::new(2);
+    let file = fleet.env.file("file", "contents").display().to_string();
+    let slow = "exec 3<>/dev/tcp/%h/%p; sleep 1.5; cat <&3 & exec cat >&3";
+    let hosts = fleet.sshd.hosts();
+    let list = fleet.env.file("hosts", format!("{}\n{} proxy-command=\"bash -c '{slow}'\"\n", hosts[0], hosts[1]));
+    for (program, words) in [
+        (Program::Pssh, vec!["false"]),
+        (Program::Pscp, vec![&*file, "/dev/null/x"]),
+        (Program::Pslurp, vec!["/no/such/file", "x"]),
+        (Program::Prsync, vec![&*file, "/dev/null/x"]),
+        (Program::Pnuke, vec!["no-process-has-this-name"]),
+    ] {
+        let run = fleet
+            .env
+            .run_of(program)
+            .arg("-h")
+            .arg(&list)
+            .args(["--stop-on-errors=1:wait", "--json"])
+            .args(words)
+            .run();
+        run.exits(3);
+        let events = events(&run);
+        let message = of(&events, "end").iter().find(|end| end["index"] == 1).map(|end| end["message"].clone());
+        let expected = "cancelled: stopped while connecting, since a host has failed";
+        run.check(message == Some(expected.into()), &format!("{message:?}"));
+    }
+}
+
+#[test]
 fn failures_can_be_let_pass() {
     let env = Env::new();
     let server = failing(&env, [0, 3]);
@@ -191,6 +222,7 @@ fn hosts_that_are_not_reached_can_have_a_budget_of_their_own() {
         fleet.env.pssh().hosts(hosts()).args(["-p1", "--num-retries=1"]).args(args).args(["--", line]).run()
     };
     run(&["--stop-on-unreached=3", "--stop-on-errors=1"], "true").exits(4).stderr_has("6 hosts: 4 ok, 2 connect\n");
+    run(&["--stop-on-unreached=none", "--stop-on-errors=1"], "true").exits(4).stderr_has("6 hosts: 4 ok, 2 connect\n");
     let stopped = run(&["--stop-on-unreached=2"], "true");
     stopped.exits(3).ends(&fleet.sshd.labels()[0], "cancelled: never started, since 2 hosts were not reached");
     let failed = run(&["--stop-on-unreached=3", "--stop-on-errors=1"], "false");
@@ -235,6 +267,25 @@ fn a_pause_lies_between_batches() {
 }
 
 #[test]
+fn the_end_of_a_run_says_why_nothing_more_was_started() {
+    let fleet = Fleet::new(3);
+    for (args, line, expected) in [
+        (&[][..], "true", Value::Null),
+        (&["--stop-on-errors=3"], "exit 1", Value::Null),
+        (&["--batch", "1"], "exit 1", "a host has failed".into()),
+        (&["-p", "1", "--stop-on-errors=2:wait"], "exit 1", "2 hosts have failed".into()),
+        (&["--total-timeout", "1.5"], "sleep 9", "the run has taken 1.5 s".into()),
+    ] {
+        let run = fleet.pssh().args(["--json", "--journal", "J"]).args(args).args(["--", line]).run();
+        let stopped = |run: &Run| of(&events(run), "run_end")[0]["stopped"].clone();
+        run.check(stopped(&run) == expected, &format!("{args:?}: {expected}"));
+        let replay = fleet.env.pssh().args(["--json", "--replay", "J"]).run();
+        replay.check(stopped(&replay) == expected, &format!("a replay of {args:?}: {expected}"));
+        std::fs::remove_file(fleet.env.path("J")).expect("the journal");
+    }
+}
+
+#[test]
 fn a_pause_ends_with_the_run() {
     let fleet = Fleet::new(3);
     let mut running = fleet.pssh().args(["--json", "--batch", "1", "--pause", "1h", "--", "true"]).start();
@@ -246,6 +297,7 @@ fn a_pause_ends_with_the_run() {
     let ends = of(&events, "end");
     let outcomes: Vec<_> = ends.iter().filter_map(|end| end["outcome"].as_str()).collect();
     run.check(outcomes == ["ok", "cancelled", "cancelled"], &format!("{outcomes:?}"));
+    run.check(of(&events, "run_end")[0]["stopped"] == "INT", "the signal");
     let limit = ["--batch", "1", "--pause", "1h", "--total-timeout", "1.5s", "--", "true"];
     let late = fleet.pssh().args(limit).run();
     late.exits(3).within(10).ends(&fleet.sshd.labels()[1], "cancelled: never started, since the run has taken 1.5 s");
@@ -294,10 +346,7 @@ fn a_batch_starts_once_it_is_confirmed() {
         run.exits(if tally.contains("cancelled") { 3 } else { 0 });
         let shown = lab.pty.shown();
         run.check(shown.contains(tally), &shown);
-        run.check(
-            !tally.contains("cancelled") || shown.contains("never started, since its batch was declined"),
-            &shown,
-        );
+        run.check(!tally.contains("cancelled") || shown.contains("never started, since a batch was declined"), &shown);
     }
 }
 
@@ -372,21 +421,62 @@ fn one_seed_gives_one_order() {
 fn a_dry_run_shows_the_batches() {
     let env = Env::new();
     let run = env.pssh().hosts(["a", "b", "c"]).args(["--dry-run", "--batch=1,2", "--order=reverse", "x"]).run();
-    run.exits(0).stdout_is("# order reverse\n# batch 1 of 2: 1 host\nc: x\n# batch 2 of 2: 2 hosts\nb: x\na: x\n");
+    run.exits(0).stdout_is(
+        "# order reverse\n# stops once 1 host has failed (running hosts end)\n# batch 1 of 2: 1 host: c\nc: x\n\
+         # batch 2 of 2: 2 hosts: a,b\nb: x\na: x\n",
+    );
     env.pssh().hosts(["a", "b"]).args(["--dry-run", "x"]).run().exits(0).stdout_is("a: x\nb: x\n");
+    for (args, terms) in [
+        (
+            &["--batch=1,2", "--pause=5m", "--confirm=each"][..],
+            "stops once 1 host has failed (running hosts end); pauses 300 s between batches; asks before each batch after the first",
+        ),
+        (
+            &["--batch=9", "--stop-on-errors=none", "--stop-on-unreached=none", "--confirm"],
+            "goes on when hosts fail; goes on when hosts are not reached; asks before the second batch",
+        ),
+        (&["--stop-on-errors=20%"], "stops once 2 hosts have failed (running hosts are stopped)"),
+        (&["--stop-on-unreached=1"], "stops once 1 host was not reached (running hosts are stopped)"),
+        (&["--rate=30", "--connect-par=1"], "logs in to at most 1 host at once; starts at most 30/s"),
+    ] {
+        let run = env.pssh().args(["-w", "web[1-10]", "--dry-run"]).args(args).arg("x").run();
+        run.exits(0).check(run.stdout_text().starts_with(&format!("# {terms}\n")), &format!("{args:?}: {terms}"));
+    }
 }
 
-/// The most connections at one time that were accepted but not logged in, and the times of all connections.
+#[test]
+fn options_behind_the_command_are_its_words() {
+    let (env, sshd) = crate::sshd::hosts(1);
+    let told = |words: &[&str]| {
+        let run = env.pssh().hosts(sshd.hosts()).args(words).run();
+        run.exits(0);
+        run.stderr_text().lines().find(|line| line.contains("belongs to the command")).map(str::to_owned)
+    };
+    for option in ["--dry-run", "--confirm", "--list", "--explain"] {
+        let expected =
+            format!("pssh: {option} after the command belongs to the command; for pssh put it before the command");
+        assert_eq!(told(&["true", option]), Some(expected));
+    }
+    let first = "pssh: --confirm after the command belongs to the command; for pssh put it before the command";
+    assert_eq!(told(&["true", "--confirm", "--dry-run"]).as_deref(), Some(first));
+    for words in
+        [&["--", "true", "--dry-run"][..], &["true", "--dry-run", "x"], &["true", "--dry"], &["true --dry-run"]]
+    {
+        assert_eq!(told(words), None, "{words:?}");
+    }
+}
+
+/// The most connections at one time that were accepted, not logged in and not closed, and the times of all connections.
 fn logins(server: &Server) -> (usize, Vec<Instant>) {
-    let (mut open, mut most, mut starts) = (0_usize, 0, Vec::new());
+    let (mut open, mut most, mut starts) = (HashSet::new(), 0, Vec::new());
     for record in server.logged() {
         match record.event {
             Event::Connected { .. } => {
-                open += 1;
-                most = most.max(open);
+                open.insert(record.connection);
+                most = most.max(open.len());
                 starts.push(record.at);
             }
-            Event::LoggedIn { .. } => open -= 1,
+            Event::LoggedIn { .. } | Event::Disconnect | Event::Lost => drop(open.remove(&record.connection)),
             _ => {}
         }
     }
@@ -436,18 +526,94 @@ fn values_that_make_no_sense_are_refused() {
         (&["--pause=1m"], "--pause is for the time between two batches; give their sizes with --batch"),
         (&["--confirm"], "--confirm is for the time between two batches; give their sizes with --batch"),
         (&["--batch=1", "--confirm=always"], "[possible values: first, each]"),
+        (&["--batch=1", "--shard=1/2"], "--batch with --shard: each share would have batches"),
         (&["--batch=1", "--pause=soon"], "--pause"),
+        (&["--batch=1", "--confirm", "each"], "the value of --confirm follows =: --confirm=each"),
+        (&["--stop-on-errors", "none"], "the value of --stop-on-errors follows ="),
+        (&["--stop-on-errors", "2:wait"], "the value of --stop-on-errors follows ="),
+        (&["--check", "--"], "a check begins with the name of a program; to see what would be done use --dry-run"),
         (&["--order=random"], "expected list, reverse, shuffle or shuffle:SEED"),
         (&["--order=shuffle:x"], "such as shuffle:42"),
         (&["--connect-par=0"], "at least one login"),
         (&["--connect-par=few"], "such as 4"),
-        (&["--rate=5"], "such as 10/s, 0.5/s or 30/m"),
+        (&["--rate=5/x"], "such as 10/s, 0.5/s or 30/m"),
+        (&["--batch", "-1"], "invalid value '-1' for '--batch <SIZES>': size \"-1\": expected a number of hosts"),
+        (&["--batch=1", "--pause", "-1"], "invalid value '-1' for '--pause <TIME>'"),
+        (&["--rate", "-1"], "invalid value '-1' for '--rate <N/s>'"),
+        (&["--connect-par", "-2"], "invalid value '-2' for '--connect-par <N>'"),
+        (&["--check", "true", "--check-timeout", "-1"], "invalid value '-1' for '--check-timeout <TIME>'"),
+        (&["-t", "-1"], "invalid value '-1' for '--timeout <TIME>'"),
+        (&["--stop-on-unreached", "-1"], "such as 10%, or none"),
+        (&["--stop-on-unreached", "never"], "such as 10%, or none"),
+        (&["--stop-on-errors=never"], "such as 10%; N:wait or N:now; or none"),
+        (&["--stop-on-errors=:wait"], "such as 10%; N:wait or N:now; or none"),
+        (&["--stop-on-errors", "5%"], "the value of --stop-on-errors follows =: --stop-on-errors=5%"),
+        (&["--stop-on-errors", "none"], "the value of --stop-on-errors follows =: --stop-on-errors=none"),
+        (&["--stop-on-errors", "2:wait"], "the value of --stop-on-errors follows =: --stop-on-errors=2:wait"),
+        (&["--success", "0,300"], "\"300\": an exit status is from 0 to 255"),
+        (&["--success", "0-x"], "\"0-x\" is not an exit status"),
         (&["--rate=0/s"], "expected a rate from"),
         (&["--stop-on-unreached=0"], "1 stops it at the first host that is not reached"),
         (&["--stop-on-errors=2:later"], "expected now, which also stops running hosts, or wait"),
         (&["--stop-on-errors=none:wait"], "none never stops"),
     ] {
         let run = env.pssh().args(["-H", "a"]).args(args).arg("true").run();
-        run.exits(2).stderr_has(words);
+        run.exits(2).stderr_has(words).stderr_lacks("obsolete");
     }
+    for (program, what) in [(Program::Pssh, "the command"), (Program::Pnuke, "PATTERN")] {
+        let run = env.run_of(program).args(["-H", "a", "--check", "svc up"]).run();
+        run.exits(2).stderr_has(&format!("--check took svc up; {what} is missing"));
+    }
+}
+
+/// A check that needs a new connection for each try.
+#[test]
+fn logins_of_a_check_are_bounded_too() {
+    let env = Env::new();
+    let cut = Behaviour::Script(vec![Step::DropConnection(crate::embedded::End::Fin)]);
+    let server = server(&env, Config { delay: Duration::from_millis(3), ..Config::default() }.on("look", cut));
+    let args =
+        ["--check", "look", "--check-interval", "0.01", "--check-timeout", "2", "--connect-par", "2", "-p", "20"];
+    let run = indexed(&env, &server, 20, &args).run();
+    run.exits(5).stderr_has("20 hosts: 20 check\n");
+    let (most, starts) = logins(&server);
+    // The server hears of a closed connection late. Without a bound, all twenty log in at once.
+    assert!(starts.len() > 40 && most < 8, "{} logins, {most} at once", starts.len());
+}
+
+#[test]
+fn a_stop_within_a_batch_is_told_with_what_is_left_of_it() {
+    let env = Env::new();
+    let server = failing(&env, [2]);
+    let run = indexed(&env, &server, 9, &["-p", "1", "--batch", "2,5"]).run();
+    run.exits(3).stderr_has("pssh: stopped in batch 2 of 3: 4 of its 5 hosts did not run\n");
+    // From cron, nothing but failures is said.
+    let quiet = indexed(&env, &server, 2, &["-q", "--batch", "1", "--order", "shuffle"]).run();
+    quiet.exits(0).check(quiet.stderr_text().is_empty(), "nothing has failed");
+}
+
+/// A program that answers questions for passwords is no terminal.
+#[test]
+fn an_askpass_program_confirms_nothing() {
+    let fleet = Fleet::new(2);
+    let askpass = fleet.env.file("askpass", "#!/bin/sh\necho y\n");
+    std::fs::set_permissions(&askpass, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a program");
+    let run = fleet.pssh().args(["--batch", "1", "--confirm", "--", "true"]).variable("SSH_ASKPASS", &askpass);
+    let run = run.variable("DISPLAY", ":0").variable("SSH_ASKPASS_REQUIRE", "force").run();
+    run.exits(2).stderr_has("--confirm: there is no terminal");
+}
+
+#[test]
+fn a_signal_does_not_abandon_a_run_that_stops_by_itself() {
+    let env = Env::new();
+    let frozen = Behaviour::Script(vec![Step::Stdout(b"begun\n".to_vec()), Step::Freeze]);
+    let slow =
+        Behaviour::Script(vec![Step::Sleep(Duration::from_millis(700)), Step::Eof, Step::ExitStatus(1), Step::Close]);
+    let server = server(&env, Config::default().on("run 0", slow).on("run 1", frozen));
+    let mut running = indexed(&env, &server, 2, &["--json", "--stop-on-errors=1:now"]).start();
+    running.wait_for("\"message\":\"exit 1\"");
+    running.signal(Signal::INT);
+    let run = running.finish();
+    let events = events(&run);
+    run.check(of(&events, "end").len() == 2 && of(&events, "run_end").len() == 1, "both are reported");
 }

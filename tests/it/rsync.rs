@@ -74,7 +74,7 @@ impl Place {
             cancel: Cancel::new().expect("a pipe"),
             limit: Duration::from_secs(120),
             behaviour: Behaviour::default(),
-            transfer: Transfer { archive: true, hosts: 7, ..Transfer::default() },
+            transfer: Transfer { archive: true, ..Transfer::default() },
         }
     }
 
@@ -242,7 +242,10 @@ fn noise(length: usize) -> Vec<u8> {
 
 fn host() -> HostSpec {
     let mut hosts = pssh::gather(&[], &["joe@web1:2222".to_owned()]).expect("a host");
-    hosts.swap_remove(0)
+    let mut host = hosts.swap_remove(0);
+    // As in a list of seven.
+    host.place.count = 7;
+    host
 }
 
 fn printed(events: &Receiver<Event>) -> [String; 2] {

@@ -9,9 +9,23 @@ pub(crate) struct Schema(Value);
 impl Schema {
     /// That of the events.
     pub(crate) fn events() -> Schema {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/pssh-events.schema.json");
+        Schema::read("pssh-events")
+    }
+
+    /// That of the records of a journal.
+    pub(crate) fn journal() -> Schema {
+        Schema::read("pssh-journal")
+    }
+
+    fn read(name: &str) -> Schema {
+        let path = format!("{}/schema/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).expect("the schema is there");
         Schema(serde_json::from_str(&text).expect("the schema is JSON"))
+    }
+
+    /// The fields of an event, with what is said about them.
+    pub(crate) fn fields(&self, event: &str) -> &Value {
+        &self.0["$defs"][event]["properties"]
     }
 
     /// Fails unless `value` is as the schema says, and has no field that it does not name.

@@ -1,13 +1,13 @@
 //! Being stopped: by a signal, by a reader that goes away or sleeps, by a disk that is full. Every host is reported, and no
 //! remote command is left behind.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bin::Env;
 use crate::embedded::{Behaviour, Config, Event, Fault, Server, Step};
@@ -116,6 +116,29 @@ fn a_second_signal_may_be_another_one() {
     thread::sleep(Duration::from_millis(500));
     running.signal(Signal::TERM);
     running.finish().dies_by(Signal::TERM).stderr_lacks("cancelled");
+}
+
+#[test]
+fn the_first_process_of_a_container_exits_with_the_status_of_the_signal() {
+    assert!(nix::unistd::getuid().is_root(), "only root can make a PID namespace");
+    for (signals, status, reported) in
+        [(&[Signal::TERM][..], 143, true), (&[Signal::INT], 130, true), (&[Signal::TERM, Signal::INT], 130, false)]
+    {
+        let env = Env::new();
+        let server = frozen(&env);
+        let namespace = "exec unshare --pid --fork --kill-child \"$@\"";
+        let mut running = env.pssh().hosts([server.addr()]).arg("x").shell(namespace).start();
+        running.wait_for("begun");
+        let children = format!("/proc/{0}/task/{0}/children", running.id());
+        let children = fs::read_to_string(children).expect("the children of unshare");
+        let pssh = Pid::from_raw(children.trim().parse().expect("one process")).expect("a process");
+        for signal in signals {
+            kill_process(pssh, *signal).expect("pssh is there");
+            thread::sleep(Duration::from_millis(500));
+        }
+        let run = running.finish();
+        run.exits(status).check(run.outcomes().is_empty() != reported, "every host is reported, unless abandoned");
+    }
 }
 
 #[test]

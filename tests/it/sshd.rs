@@ -165,6 +165,39 @@ impl Sshd {
         }
     }
 
+    /// Goes down as for a reboot: refuses connections, and ends all sessions.
+    pub(crate) fn go_down(&mut self) {
+        self.stop = None;
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+        lock(&self.shared.children).drain(..).for_each(|mut child| end(&mut child));
+    }
+
+    /// Comes back on the same port.
+    pub(crate) fn come_back(&mut self) {
+        let deadline = Instant::now() + GRACE;
+        let again = |address: &Ipv4Addr| loop {
+            match bind(SocketAddrV4::new(*address, self.port)) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                bound => break bound.expect("the port is still free"),
+            }
+        };
+        let listeners: Vec<TcpListener> = self.addresses.iter().map(again).collect();
+        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        let (shared, dir) = (Arc::clone(&self.shared), self.dir.path().to_owned());
+        self.accepting = Some(thread::spawn(move || accept(&listeners, &stopped, &dir, &shared)));
+        self.stop = Some(stop);
+    }
+
+    /// Replaces its first key, which is an Ed25519 key, for later connections.
+    pub(crate) fn change_host_key(&self) {
+        fs::remove_file(&self.host_keys[0]).expect("the key");
+        host_key(self.dir.path(), HostKey::Ed25519);
+    }
+
     /// The port of all addresses.
     pub(crate) fn port(&self) -> u16 {
         self.port

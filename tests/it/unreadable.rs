@@ -32,7 +32,7 @@ const NAMED: [(&[&str], &str); 17] = [
 ];
 
 /// Options with a file that is read though they are not here, and why.
-const OTHERS: [(&str, &str); 9] = [
+const OTHERS: [(&str, &str); 11] = [
     (
         "known-hosts",
         "one that is missing counts as empty; any other reason is exit status 2: it may have been there to refuse a key",
@@ -45,6 +45,8 @@ const OTHERS: [(&str, &str); 9] = [
     ("errdir", "written"),
     ("localdir", "written"),
     ("password-fd", "a descriptor"),
+    ("journal", "written; see journal::where_a_journal_cannot_be_kept_nothing_is_connected_to"),
+    ("replay", "there are no hosts; see replayed::formats_that_show_output_need_it_and_another_program_is_named"),
 ];
 
 #[test]

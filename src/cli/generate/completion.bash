@@ -40,6 +40,10 @@ _{{NAME}}_hosts() {
         fi
     done < <(command "$1" --generate hosts 2>/dev/null)
     _{{NAME}}_words "$names"
+    # The group of a source follows its colon.
+    if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *: ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
 }
 
 _{{NAME}}() {

@@ -3,7 +3,7 @@
 
 # Adds the hosts and groups that {{NAME}} knows; the last argument has what may stand between two of them.
 _{{NAME}}_hosts() {
-    local -a names
+    local -a names sources
     local separators=${@[-1]}
     names=(${(f)"$(_call_program hosts $words[1] --generate hosts 2>/dev/null)"})
     if [[ -n $separators ]]; then
@@ -14,7 +14,11 @@ _{{NAME}}_hosts() {
         compset -P '*@'
         names=(${names:#@*})
     fi
+    # The group of a source follows its colon.
+    sources=(${(M)names:#@*:})
+    names=(${names:#@*:})
     compadd "${@[1,-2]}" -a names
+    compadd "${@[1,-2]}" -S '' -a sources
 }
 
 _{{NAME}}() {

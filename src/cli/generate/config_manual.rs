@@ -14,6 +14,8 @@ pub const KEYS: [(&str, &str, &str); DEFAULTS.len()] = [
     ("channel-timeout", "time", "Stop a command that prints nothing for this time."),
     ("total-timeout", "time", "Time limit for the whole run."),
     ("connect-timeout", "time", "Time limit for each attempt to connect and log in."),
+    ("connect-par", "number", "Log in to at most this many hosts at once."),
+    ("rate", "string", "Start at most this many hosts in a time: \"10/s\", \"0.5/s\", \"30/m\"."),
     ("num-retries", "number", "Connection attempts, including the first."),
     ("retry-delay", "time", "Pause between two attempts."),
     ("host-key-check", "string", "How to check host keys: \"strict\", \"accept-new\" or \"off\"."),
@@ -25,12 +27,32 @@ pub const KEYS: [(&str, &str, &str); DEFAULTS.len()] = [
     ("pty", "true or false", "Give commands a terminal."),
 ];
 
+/// The keys of a source.
+const SOURCE: [(&str, &str, &str); 3] = [
+    (
+        "command",
+        "string",
+        "A shell command that prints the hosts of a group, as a hosts file. %g is the name of the group, and %% a percent sign. \
+         A source without %g and without list is a single list, @NAME or @NAME:*.",
+    ),
+    ("list", "string", "A shell command that prints the names of all groups, one per line. Only @NAME:* needs it."),
+    (
+        "trusted",
+        "true or false",
+        "Let the output run local programs, name local files and weaken the check of host keys.",
+    ),
+];
+
 const EXAMPLE: &str = r#"group-command = "cat /etc/hosts.d/%g"
 
 [groups]
 web = "web[01-20]"
 db = ["root@db1:2222", "db[2-3]"]
 all = "@web,@db!web07"
+
+[sources.ec2]
+command = "ec2-hosts %g"
+list = "ec2-hosts --groups"
 
 [defaults]
 par = 32
@@ -75,11 +97,26 @@ pub fn render(text: &mut impl io::Write) -> io::Result<()> {
         of such lists: host names with ranges, [user@]host[:port], other groups, and the operators of -w. A group is used as @NAME in -H, \
         -w, --only, --exclude and hosts files. Names consist of letters, digits, _, . and -, and do not start with . or -.",
     );
+    paragraph(&mut roff, "@* is every host of all groups, each once. Sources with a name are not part of it.");
     term(
         &mut roff,
         [bold("group-command"), roman(" = "), italic("string")],
-        "A shell command that prints the hosts of a group that is not in [groups], as a hosts file. %g is the name of the group, and %% a \
-         percent sign. It runs once for each such group, for up to 30 s. If it fails, the program ends before the first connection.",
+        "The command of the source without a name, which has the groups that are not in [groups]. group-list and group-trusted mean the \
+         same as list and trusted below. Without group-list, @* is an error, since it would lack these groups.",
+    );
+    roff.control("SH", ["SOURCES"]);
+    paragraph(
+        &mut roff,
+        "A table [sources.NAME] defines a source of hosts: @NAME:GROUP is one of its groups, and @NAME:* every host of all its groups, \
+         each once.",
+    );
+    for (key, kind, sentence) in SOURCE {
+        term(&mut roff, [bold(key), roman(" = "), italic(kind)], sentence);
+    }
+    paragraph(
+        &mut roff,
+        "Each command runs once, for up to 30 s. If it fails, the program ends before the first connection. Unless the source is \
+         trusted, its output cannot set proxy-command, identity, password-file, agent, known-hosts, or a host-key-check other than strict.",
     );
     roff.control("SH", ["DEFAULTS"]);
     paragraph(

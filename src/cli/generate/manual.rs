@@ -7,23 +7,32 @@ pub type Section = (&'static str, Vec<&'static str>);
 
 const LISTS: &[&str] = &[
     "A hosts file has one [user@]host[:port] [user] [key=value]... per line; # starts a comment. Names can be ranges, \
-             web[01-20], or groups, @web. An IPv6 address needs brackets only before a port. A host that is listed twice runs twice.",
+             web[01-20], groups, @web, or groups of a source, @ec2:web, see pssh-config(5). An IPv6 address needs brackets only before a port. A host that is listed twice runs twice.",
     "A --host-config file sets the same in TOML: [host.\"web[01-20]\"], with the keys user, port, address, alias, identity, \
              password-file, proxy, proxy-command, connect-timeout, timeout, channel-timeout, num-retries, retry-delay, \
              host-key-check, known-hosts, agent and no-agent. If several tables match a host, the first one with a key sets \
              it. An entry in the list overrides --host-config, which overrides the command line, the environment and ssh_config(5).",
+    "A list has at most 1,000,000 hosts, and a run 100,000: --shard gives a run a share of a longer list. K/N takes each Nth host from \
+             the Kth on. slurm (SLURM_ARRAY_TASK_ID), k8s/N (JOB_COMPLETION_INDEX), aws (AWS_BATCH_JOB_ARRAY_INDEX), gitlab \
+             (CI_NODE_INDEX) and nomad/N (NOMAD_ALLOC_INDEX) take the share of the task that the engine runs. hash: before any of \
+             them takes hosts by a hash of their names, which is the same for lists that differ. The index of a host is its place in the \
+             whole list. A share without hosts is a success.",
 ];
 
-const OUTCOMES: &[&str] = &["Every host of the list ends with exactly one of these outcomes. Only ok is success."];
+const OUTCOMES: &[&str] = &[
+    "Every host of the list ends with exactly one of these outcomes. Only ok is success, unless --success says otherwise: a host that it \
+     accepts keeps its outcome, and counts as ok in the exit status and in all reports.",
+];
 
 const OUTCOMES_OF_COMMANDS: &[&str] = &[
     "ok\texit status 0 was received",
-    "exit N\tanother exit status was received, also 255",
+    "exit N\tanother exit status was received, also 255; or 0, if it is not in the list of --success",
     "signal NAME\ta signal killed the command",
     "timeout PHASE\tno answer in time: connect, auth, command, silence",
     "cancelled\tthe host was stopped, or never started",
     "dns, connect, proxy, hostkey, auth, ssh\tthe attempt failed before the command was sent",
     "lost\tthe connection or channel ended without an exit status: the command may or may not have run",
+    "check\tthe command succeeded, but --check did not pass in time",
     "local\tthe local side failed",
 ];
 
@@ -34,6 +43,7 @@ const OUTCOMES_OF_COPIES: &[&str] = &[
     "cancelled\tthe host was stopped, or never started",
     "dns, connect, proxy, hostkey, auth, ssh\tthe attempt failed before the copy started",
     "lost\tthe connection ended before everything was copied",
+    "check\tall files were copied, but --check did not pass in time",
     "local\tthe local side failed, for example because the disk is full",
 ];
 
@@ -45,6 +55,7 @@ const OUTCOMES_OF_RSYNC: &[&str] = &[
     "cancelled\tthe host was stopped, or never started",
     "dns, connect, proxy, hostkey, auth, ssh\tthe attempt failed before rsync started",
     "lost\tthe connection ended before rsync finished",
+    "check\trsync succeeded, but --check did not pass in time",
     "local\tthe local side failed",
 ];
 
@@ -57,12 +68,12 @@ const STATUS: &[&str] = &[
 
 const STATUS_FIVE: &[&str] = &[
     "4\ta host was not reached, or was lost",
-    "5\ta command exited with a status other than 0, or files could not be copied",
+    "5\ta command exited with a status other than 0, a check did not pass, or files could not be copied",
     "1 beats 3, which beats 4, which beats 5, as in pssh 2.3.6.",
 ];
 
 const STATUS_FOUR: &[&str] = &[
-    "4\ta host was not reached or was lost, or not everything was copied",
+    "4\ta host was not reached or was lost, not everything was copied, or a check did not pass",
     "1 beats 3, which beats 4, as in pssh 2.3.6.",
 ];
 

@@ -31,7 +31,7 @@ pub enum Artefact {
     ConfigMan,
     /// Completions for a shell.
     Completions(Shell),
-    /// The hosts and groups for completions, one per line.
+    /// The hosts, groups and sources for completions, one per line.
     Hosts,
 }
 
@@ -65,7 +65,9 @@ impl Artefact {
     pub fn generate(self, program: Program) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
         match self {
-            Artefact::Man => render_manual(program, program.command(), &mut text)?,
+            Artefact::Man => {
+                render_manual(program, program.command().mut_args(|arg| arg.hide_short_help(false)), &mut text)?
+            }
             Artefact::ConfigMan => config_manual::render(&mut text)?,
             Artefact::Completions(shell) => text = completions::generate(shell, program).into_bytes(),
             Artefact::Hosts => text = hosts().into_bytes(),
@@ -97,7 +99,7 @@ impl ValueEnum for Artefact {
     }
 }
 
-/// Returns the groups of config.toml and the hosts in ssh_config and known_hosts files, each once. It asks no name server and no program,
+/// Returns the groups and sources of config.toml and the hosts in ssh_config and known_hosts files, each once. It asks no name server and no program,
 /// since users wait for a completion. Unreadable files are skipped.
 fn hosts() -> String {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
@@ -106,8 +108,12 @@ fn hosts() -> String {
         Some(_) => Environment { variable: &|name| std::env::var_os(name), login: None, home },
         None => Environment::of_process(),
     };
-    let groups = UserConfig::load(&environment).map(|config| config.groups.groups).unwrap_or_default();
-    let names = groups.into_keys().map(|group| format!("@{group}"));
+    let groups = UserConfig::load(&environment).map(|config| config.groups).unwrap_or_default();
+    let sources = groups.sources.into_iter().map(|(name, source)| match source.is_single() {
+        true => format!("@{name}"),
+        false => format!("@{name}:"),
+    });
+    let names = groups.groups.into_keys().map(|group| format!("@{group}")).chain(sources);
     let names = NamingFiles::of(environment.home.as_deref()).names().into_iter().chain(names);
     // The name is inserted into a command line: it has no characters that a shell interprets, and none that disguise it.
     let is_shown = |name: &String| !name.contains(is_harmful) && (name.starts_with('@') || parse_entry(name).is_ok());

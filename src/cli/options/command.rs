@@ -55,7 +55,7 @@ pub struct CommandOpts {
     /// Match rows of --host-args to hosts by this column
     ///
     /// [default: host, if the rows have it]
-    #[arg(long = "host-column", value_name = "NAME", help_heading = "Command", requires = "host_args",
+    #[arg(long = "host-column", hide_short_help = true, value_name = "NAME", help_heading = "Command", requires = "host_args",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub host_column: Option<String>,
 
@@ -90,7 +90,7 @@ pub struct CommandOpts {
     /// It takes no command.
     #[arg(long = "ping", help_heading = "Command", conflicts_with_all = ["script", "shell", "no_shell", "send_input", "host_args",
           "host_arg", "env", "pty",
-          "template", "forward_agent", "sudo", "run_as", "sudo_password_file"])]
+          "template", "forward_agent", "sudo", "run_as", "sudo_password_file", "success", "check"])]
     pub ping: bool,
 
     /// Let commands use your agent; root there can, too

@@ -23,9 +23,9 @@ pub struct ConnectionOpts {
           value_hint = ValueHint::FilePath)]
     pub config: Option<OsString>,
 
-    /// Set an ssh_config option, such as Compression=yes
+    /// Set an ssh_config option
     ///
-    /// May be repeated.
+    /// OPTION is a keyword and its value, such as Compression=yes. May be repeated.
     #[arg(short = 'O', long = "option", visible_alias = "ssh-option", value_name = "OPTION", help_heading = "Connection",
           action = ArgAction::Append, allow_hyphen_values = true)]
     pub option: Vec<String>,
@@ -103,7 +103,7 @@ pub struct ConnectionOpts {
     pub password_command: Option<OsString>,
 
     /// Also send the password to prompts that match REGEX
-    #[arg(long = "password-prompt", value_name = "REGEX", help_heading = "Passwords", value_parser = PromptPattern::parse)]
+    #[arg(long = "password-prompt", hide_short_help = true, value_name = "REGEX", help_heading = "Passwords", value_parser = PromptPattern::parse)]
     pub password_prompt: Option<PromptPattern>,
 
     /// Check host keys this way [default: strict]
@@ -125,36 +125,36 @@ pub struct ConnectionOpts {
     pub jump: Option<Via>,
 
     /// Connect through this jump host
-    #[arg(long = "proxy-host", value_name = "HOST", help_heading = "Jump hosts", conflicts_with = "proxy_command",
+    #[arg(long = "proxy-host", hide_short_help = true, value_name = "HOST", help_heading = "Jump hosts", conflicts_with = "proxy_command",
           value_parser = proxy_host, value_hint = ValueHint::Hostname)]
     pub proxy_host: Option<Hop>,
 
     /// Use this port of the jump host [default: 22]
-    #[arg(long = "proxy-port", value_name = "PORT", help_heading = "Jump hosts", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
+    #[arg(long = "proxy-port", hide_short_help = true, value_name = "PORT", help_heading = "Jump hosts", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
           value_parser = clap::value_parser!(u16).range(1..))]
     pub proxy_port: Option<u16>,
 
     /// Log in to the jump host as USER [default: yours]
-    #[arg(long = "proxy-user", value_name = "USER", help_heading = "Jump hosts", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
+    #[arg(long = "proxy-user", hide_short_help = true, value_name = "USER", help_heading = "Jump hosts", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
           value_parser = proxy_user, value_hint = ValueHint::Username)]
     pub proxy_user: Option<String>,
 
     /// Try this key first, on the jump host only
-    #[arg(long = "proxy-identity", value_name = "FILE", help_heading = "Jump hosts", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
+    #[arg(long = "proxy-identity", hide_short_help = true, value_name = "FILE", help_heading = "Jump hosts", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
           value_hint = ValueHint::FilePath)]
     pub proxy_identity: Option<PathBuf>,
 
     /// Read the jump host's password from this file
     ///
     /// The jump host gets no other password, and no other host gets this one.
-    #[arg(long = "proxy-password-file", value_name = "FILE", help_heading = "Passwords", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
+    #[arg(long = "proxy-password-file", hide_short_help = true, value_name = "FILE", help_heading = "Passwords", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
           value_hint = ValueHint::FilePath)]
     pub proxy_password_file: Option<PathBuf>,
 
     /// Open up to N jump host connections [default: 8]
     ///
     /// N is per jump host. More than one connection is opened only while hosts wait for theirs.
-    #[arg(long = "proxy-connections", value_name = "N", help_heading = "Jump hosts", value_parser = proxy_connections)]
+    #[arg(long = "proxy-connections", hide_short_help = true, value_name = "N", help_heading = "Jump hosts", value_parser = proxy_connections)]
     pub proxy_connections: Option<usize>,
 
     /// Connect through this local command, or `none`

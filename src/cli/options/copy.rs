@@ -25,7 +25,8 @@ pub struct CopyOpts {
 
     /// Keep partial files, and continue them later
     ///
-    /// A file is continued only if its owner alone can write to it.
+    /// A file is continued only if its owner alone can write to it. With --journal, the run in the journal is continued, too: no host
+    /// to which something was copied gets another copy.
     #[arg(long = "resume", help_heading = "Copying", conflicts_with = "inplace")]
     pub resume: bool,
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueHint};
 
+use crate::hosts::Shard;
 use crate::plan::failure_limit::StopOnErrors;
 use crate::text::duration;
 
@@ -34,7 +35,8 @@ pub struct HostOpts {
 
     /// Run only on these hosts: names, 'web*', '/^db/'
     ///
-    /// LIST has names, ranges, @groups, patterns, 'web*', and regular expressions, '/^db/'. May be repeated.
+    /// LIST has names, ranges, @groups, patterns, 'web*', and regular expressions, '/^db/'. They match the name of a host or its alias. May
+    /// be repeated.
     #[arg(long = "only", value_name = "LIST", help_heading = "Hosts", action = ArgAction::Append,
           value_hint = ValueHint::Hostname)]
     pub only: Vec<String>,
@@ -46,9 +48,16 @@ pub struct HostOpts {
           value_hint = ValueHint::Hostname)]
     pub exclude: Vec<String>,
 
+    /// Run on a share of all hosts, such as 3/8 or slurm
+    ///
+    /// K/N is the K-th of N shares, which take turns in the list; slurm, k8s/N, aws, gitlab and nomad/N are the share of the task that
+    /// runs; hash: before any of them deals hosts out by name.
+    #[arg(long = "shard", value_name = "SHARE", help_heading = "Hosts", value_parser = Shard::parse)]
+    pub shard: Option<Shard>,
+
     /// Of the hosts in files, run only on those that match
     ///
-    /// GLOB is a pattern such as 'web[0-9]*'. --only chooses among all hosts.
+    /// GLOB is a pattern such as 'web[0-9]*', which the name or the alias matches. --only chooses among all hosts.
     #[arg(short = 'g', long = "host-glob", value_name = "GLOB", help_heading = "Hosts", allow_hyphen_values = true)]
     pub host_glob: Option<String>,
 
@@ -68,7 +77,7 @@ pub struct HostOpts {
 impl HostOpts {
     /// Returns whether the options select only some hosts of the lists.
     pub fn are_chosen(&self) -> bool {
-        self.host_glob.is_some() || !self.only.is_empty() || !self.exclude.is_empty()
+        self.host_glob.is_some() || !self.only.is_empty() || !self.exclude.is_empty() || self.shard.is_some()
     }
 }
 
@@ -80,9 +89,9 @@ pub struct RunOpts {
           value_parser = pool_size)]
     pub par: Option<usize>,
 
-    /// Stop a command after TIME, such as 90 or 1m30s [default: no limit]
+    /// Stop a command after TIME [default: no limit]
     ///
-    /// 0 means no limit.
+    /// TIME is in seconds, or has units: 1m30s, 2h. 0 means no limit.
     #[arg(short = 't', long = "timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
 

@@ -2,11 +2,13 @@
 //! texts only.
 
 mod abbreviations;
+mod check;
 mod command;
 mod connection;
 mod copy;
 mod extra;
 mod hosts;
+mod journal;
 mod other;
 mod output;
 mod programs;
@@ -15,11 +17,13 @@ mod rolling;
 mod slips;
 
 pub use self::connection::ConnectionOpts;
+pub use check::CheckOpts;
 pub use command::{CommandOpts, SudoOpts};
 pub use copy::{CopyOpts, RsyncOpts};
 pub use extra::ExtraOpts;
 pub use hosts::{HostOpts, RunOpts, pool_size};
-pub use other::OtherOpts;
+pub use journal::{JournalOpts, ResumeOpt};
+pub use other::{ListFormat, OtherOpts};
 pub use output::{ShowOpts, StreamOpts};
 pub use reports::ReportOpts;
 pub use rolling::RollingOpts;
@@ -48,6 +52,8 @@ pub struct Opts {
     pub running: RunOpts,
     /// Options of rolling runs.
     pub rolling: RollingOpts,
+    /// Options that decide whether a host has succeeded.
+    pub check: CheckOpts,
     /// Options of sudo.
     pub sudo: SudoOpts,
     /// Options of the command.
@@ -70,6 +76,8 @@ pub struct Opts {
     pub streams: StreamOpts,
     /// Options of reports.
     pub reports: ReportOpts,
+    /// Whether to continue the run in the journal.
+    pub resume: bool,
     /// Options of the program itself.
     pub other: OtherOpts,
     /// The options that change what happens to a host, as `--explain` shows them.

@@ -25,7 +25,7 @@ pub struct ShowOpts {
     /// Append to files in DIR instead of replacing them
     ///
     /// The files are those of --outdir and --errdir.
-    #[arg(long = "fileappend", help_heading = "Output")]
+    #[arg(long = "fileappend", hide_short_help = true, help_heading = "Output")]
     pub fileappend: bool,
 
     /// Show progress on stderr [default: on a terminal]
@@ -73,7 +73,7 @@ pub struct StreamOpts {
     pub inline: bool,
 
     /// Like --inline, without standard error
-    #[arg(long = "inline-stdout", help_heading = "Output", overrides_with_all = ["format", "print"],
+    #[arg(long = "inline-stdout", hide_short_help = true, help_heading = "Output", overrides_with_all = ["format", "print"],
           conflicts_with_all = ["json", "quiet"])]
     pub inline_stdout: bool,
 
@@ -89,17 +89,17 @@ pub struct StreamOpts {
     pub prefix: Option<Template>,
 
     /// Show lines without their host
-    #[arg(long = "no-prefix", help_heading = "Output")]
+    #[arg(long = "no-prefix", hide_short_help = true, help_heading = "Output")]
     pub no_prefix: bool,
 
     /// Pad prefixes to align the output
-    #[arg(long = "align", help_heading = "Output")]
+    #[arg(long = "align", hide_short_help = true, help_heading = "Output")]
     pub align: bool,
 
     /// Convert output from this encoding, such as latin1
     ///
     /// It is shown as UTF-8. Without this option, bytes are shown as they come.
-    #[arg(long = "encoding", value_name = "NAME", help_heading = "Output", value_parser = output::encoding)]
+    #[arg(long = "encoding", hide_short_help = true, value_name = "NAME", help_heading = "Output", value_parser = output::encoding)]
     pub encoding: Option<&'static Encoding>,
 
     /// Show how hosts differ from the largest group
@@ -115,6 +115,6 @@ pub struct StreamOpts {
     /// Fold the output of hosts in the log of a CI system
     ///
     /// It works with --format gather and inline.
-    #[arg(long = "ci-groups", help_heading = "Output", value_name = "SYSTEM", value_enum, conflicts_with_all = ["json", "quiet"])]
+    #[arg(long = "ci-groups", hide_short_help = true, help_heading = "Output", value_name = "SYSTEM", value_enum, conflicts_with_all = ["json", "quiet"])]
     pub ci_groups: Option<CiGroups>,
 }

@@ -7,11 +7,14 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use super::abbreviations;
 use super::{
-    CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, RollingOpts, RsyncOpts, RunOpts,
-    ShowOpts, StreamOpts, SudoOpts,
+    CheckOpts, CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, ResumeOpt, RollingOpts,
+    RsyncOpts, RunOpts, ShowOpts, StreamOpts, SudoOpts,
 };
 use crate::cli::given;
 use crate::plan::program::Program;
+
+/// Columns of the text at the end of the help.
+const HELP_COLUMNS: usize = 80;
 
 /// The order of the help: usage and examples first.
 macro_rules! help {
@@ -118,14 +121,12 @@ const AFTER_PSSH: &str = "\
 Values for each host (--host-args, --host-arg, --template; see pssh(1)):
   %q  %(name)q  the next value, or the named one, quoted as one shell word
   %s  %(name)s  the same, unquoted: the shell interprets it
-  %d  %(name)d  the same, if it is a whole number
-  %%            a percent sign
+  %d  %(name)d  the same, if it is a whole number; %% is a percent sign
 
-Exit status:
+Exit status (3 beats 4, which beats 5):
   0  all hosts: exit status 0        3  a host: signal, timeout or cancelled
   1  pssh itself failed              4  a host: not reached, or lost
-  2  usage error; nothing connected  5  a host: another exit status
-  3 beats 4, which beats 5.";
+  2  usage error; nothing connected  5  a host: another exit status";
 
 const AFTER_PSCP: &str = "\
 Each file is written beside its target under a temporary name, its size is
@@ -183,6 +184,8 @@ struct Pssh {
     #[command(flatten)]
     rolling: RollingOpts,
     #[command(flatten)]
+    check: CheckOpts,
+    #[command(flatten)]
     command: CommandOpts,
     #[command(flatten)]
     connection: ConnectionOpts,
@@ -194,6 +197,8 @@ struct Pssh {
     streams: StreamOpts,
     #[command(flatten)]
     reports: ReportOpts,
+    #[command(flatten)]
+    resume: ResumeOpt,
     #[command(flatten)]
     other: OtherOpts,
 
@@ -220,6 +225,8 @@ struct Pscp {
     running: RunOpts,
     #[command(flatten)]
     rolling: RollingOpts,
+    #[command(flatten)]
+    check: CheckOpts,
     #[command(flatten)]
     copy: CopyOpts,
     #[command(flatten)]
@@ -265,6 +272,8 @@ struct Pslurp {
     #[command(flatten)]
     rolling: RollingOpts,
     #[command(flatten)]
+    check: CheckOpts,
+    #[command(flatten)]
     copy: CopyOpts,
     #[command(flatten)]
     place: LocalDirOpt,
@@ -309,6 +318,8 @@ struct Prsync {
     #[command(flatten)]
     rolling: RollingOpts,
     #[command(flatten)]
+    check: CheckOpts,
+    #[command(flatten)]
     rsync: RsyncOpts,
     #[command(flatten)]
     direction: RsyncDirection,
@@ -320,6 +331,8 @@ struct Prsync {
     inline: Inline,
     #[command(flatten)]
     reports: ReportOpts,
+    #[command(flatten)]
+    resume: ResumeOpt,
     #[command(flatten)]
     other: OtherOpts,
 
@@ -364,6 +377,8 @@ struct Pnuke {
     #[command(flatten)]
     rolling: RollingOpts,
     #[command(flatten)]
+    check: CheckOpts,
+    #[command(flatten)]
     connection: ConnectionOpts,
     #[command(flatten)]
     sudo: SudoOpts,
@@ -371,6 +386,8 @@ struct Pnuke {
     show: ShowOpts,
     #[command(flatten)]
     reports: ReportOpts,
+    #[command(flatten)]
+    resume: ResumeOpt,
     #[command(flatten)]
     other: OtherOpts,
 
@@ -404,7 +421,7 @@ impl Program {
             Program::Pssh => command,
             other => other.reword(command),
         };
-        let command = abbreviations::add(command, self);
+        let command = with_rare_options(abbreviations::add(command, self));
         command
             .version(env!("CARGO_PKG_VERSION"))
             .disable_help_flag(true)
@@ -412,6 +429,11 @@ impl Program {
             .args_override_self(true)
             .infer_long_args(true)
             .max_term_width(110)
+            .mut_args(|arg| match has_number(&arg) {
+                // A negative one is a wrong value, not an option of ssh such as -1.
+                true => arg.allow_negative_numbers(true),
+                false => arg,
+            })
     }
 
     /// Replaces the texts of options that are about commands in pssh(1).
@@ -420,9 +442,10 @@ impl Program {
             Program::Pnuke => "pkill",
             _ => "copying",
         };
-        let limit = format!("Stop {copying} after TIME, such as 90 or 1m30s [default: no limit]");
+        let limit = format!("Stop {copying} after TIME [default: no limit]");
         let silence = format!("Stop {copying} if silent for TIME [default: none]");
-        let (silent, no_limit) = ("It stops if nothing happens for this time. 0 means no limit.", "0 means no limit.");
+        let silent = "It stops if nothing happens for this time. 0 means no limit.";
+        let no_limit = "TIME is in seconds, or has units: 1m30s, 2h. 0 means no limit.";
         let command = says(command, "timeout", &limit, no_limit);
         let command = says(command, "channel_timeout", &silence, silent);
         let command = says(command, "format", "Show how hosts ended in this format [default: status]", "");
@@ -476,27 +499,69 @@ impl Program {
     }
 }
 
+/// Whether the value of an option is a number, or begins with one.
+fn has_number(arg: &clap::Arg) -> bool {
+    let names = arg.get_value_names().unwrap_or_default();
+    !arg.is_positional() && names.iter().any(|name| ["N", "TIME", "SIZES", "N/s"].contains(&name.as_str()))
+}
+
+/// Names the options that `--help` leaves out at its end.
+fn with_rare_options(command: clap::Command) -> clap::Command {
+    let rare = command.get_arguments().filter(|arg| arg.is_hide_short_help_set());
+    let mut lines = vec![format!("More options, see {}(1):", command.get_name())];
+    for name in rare.filter_map(|arg| arg.get_long()) {
+        let last = lines.last_mut().filter(|line| line.len() + " --,".len() + name.len() <= HELP_COLUMNS);
+        match last {
+            Some(line) => line.push_str(&format!(" --{name}")),
+            None => lines.push(format!("  --{name}")),
+        }
+    }
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    command.after_help(format!("{after}\n\n{}", lines.join("\n")))
+}
+
 /// Sets the text of an option in `--help`, and the text that the manual page has behind it.
 fn says(command: clap::Command, id: &str, help: &str, more: &str) -> clap::Command {
     let (help, manual) = (help.to_owned(), [help, more].join("\n\n").trim_end().to_owned());
     command.mut_arg(id, |arg| arg.help(help).long_help(manual))
 }
 
+/// Whether a copy continues the run in its journal: `--resume` also continues partial files, and is of use without a journal.
+fn resumes(copy: &CopyOpts, reports: &ReportOpts) -> bool {
+    copy.resume && reports.journal.journal.is_some() && reports.journal.rerun.is_none()
+}
+
 impl From<Pssh> for Opts {
     fn from(args: Pssh) -> Opts {
-        let Pssh { hosts, running, rolling, command, sudo, connection, show, streams, reports, other, words } = args;
-        let program = Program::Pssh;
-        Opts {
-            program,
+        let Pssh {
             hosts,
             running,
             rolling,
+            check,
             command,
             sudo,
             connection,
             show,
             streams,
             reports,
+            resume,
+            other,
+            words,
+        } = args;
+        let program = Program::Pssh;
+        Opts {
+            program,
+            hosts,
+            running,
+            rolling,
+            check,
+            command,
+            sudo,
+            connection,
+            show,
+            streams,
+            reports,
+            resume: resume.resume,
             other,
             words,
             ..Opts::default()
@@ -506,13 +571,16 @@ impl From<Pssh> for Opts {
 
 impl From<Pscp> for Opts {
     fn from(args: Pscp) -> Opts {
-        let Pscp { hosts, running, rolling, copy, direction, sudo, connection, show, reports, other, words } = args;
+        let Pscp { hosts, running, rolling, check, copy, direction, sudo, connection, show, reports, other, words } =
+            args;
         let (program, download) = (Program::Pscp, direction.download);
         Opts {
             program,
             hosts,
             running,
             rolling,
+            resume: resumes(&copy, &reports),
+            check,
             copy,
             download,
             sudo,
@@ -528,13 +596,16 @@ impl From<Pscp> for Opts {
 
 impl From<Pslurp> for Opts {
     fn from(args: Pslurp) -> Opts {
-        let Pslurp { hosts, running, rolling, copy, place, sudo, connection, show, reports, other, words } = args;
+        let Pslurp { hosts, running, rolling, check, copy, place, sudo, connection, show, reports, other, words } =
+            args;
         let (program, localdir) = (Program::Pslurp, place.localdir);
         Opts {
             program,
             hosts,
             running,
             rolling,
+            resume: resumes(&copy, &reports),
+            check,
             copy,
             download: true,
             localdir,
@@ -551,8 +622,21 @@ impl From<Pslurp> for Opts {
 
 impl From<Prsync> for Opts {
     fn from(args: Prsync) -> Opts {
-        let Prsync { hosts, running, rolling, rsync, direction, connection, show, inline, reports, other, words } =
-            args;
+        let Prsync {
+            hosts,
+            running,
+            rolling,
+            check,
+            rsync,
+            direction,
+            connection,
+            show,
+            inline,
+            reports,
+            resume,
+            other,
+            words,
+        } = args;
         let (program, download) = (Program::Prsync, direction.download);
         let streams = StreamOpts { inline: inline.inline, ..StreamOpts::default() };
         Opts {
@@ -560,12 +644,14 @@ impl From<Prsync> for Opts {
             hosts,
             running,
             rolling,
+            check,
             rsync,
             download,
             connection,
             show,
             streams,
             reports,
+            resume: resume.resume,
             other,
             words,
             ..Opts::default()
@@ -575,8 +661,22 @@ impl From<Prsync> for Opts {
 
 impl From<Pnuke> for Opts {
     fn from(args: Pnuke) -> Opts {
-        let Pnuke { hosts, running, rolling, sudo, connection, show, reports, other, words } = args;
+        let Pnuke { hosts, running, rolling, check, sudo, connection, show, reports, resume, other, words } = args;
         let program = Program::Pnuke;
-        Opts { program, hosts, running, rolling, sudo, connection, show, reports, other, words, ..Opts::default() }
+        Opts {
+            program,
+            hosts,
+            running,
+            rolling,
+            check,
+            sudo,
+            connection,
+            show,
+            reports,
+            resume: resume.resume,
+            other,
+            words,
+            ..Opts::default()
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::JournalOpts;
+
 /// Options of reports.
 #[derive(Debug, Default, Args)]
 pub struct ReportOpts {
@@ -33,7 +35,9 @@ pub struct ReportOpts {
     #[arg(long = "junit", help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub junit: Option<PathBuf>,
 
-    /// Append a Markdown summary to FILE [without =FILE: $GITHUB_STEP_SUMMARY]
+    /// Append a Markdown summary [$GITHUB_STEP_SUMMARY]
+    ///
+    /// Without =FILE, the file is the one in GITHUB_STEP_SUMMARY.
     #[arg(long = "ci-summary", help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath, num_args = 0..=1,
           require_equals = true)]
     pub ci_summary: Option<Option<PathBuf>>,
@@ -41,6 +45,10 @@ pub struct ReportOpts {
     /// Exit with the largest exit status of all hosts
     ///
     /// A host without one counts as 255.
-    #[arg(long = "max-status", help_heading = "Output")]
+    #[arg(long = "max-status", hide_short_help = true, help_heading = "Output")]
     pub max_status: bool,
+
+    /// Options of the journal.
+    #[command(flatten)]
+    pub journal: JournalOpts,
 }

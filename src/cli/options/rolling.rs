@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use crate::plan::failure_limit::unreached;
 use crate::plan::portion::Portion;
 use crate::plan::rolling::{BatchSizes, Confirm, Order, Rate};
 use crate::text::duration;
@@ -12,10 +13,10 @@ use crate::text::duration;
 /// Options of rolling runs.
 #[derive(Debug, Default, Args)]
 pub struct RollingOpts {
-    /// Go batch by batch, of these sizes: 1,10%,50%
+    /// Go batch by batch: 1,10%,50%; a failure ends it
     ///
     /// Sizes are numbers of hosts or percentages of all hosts. The last one repeats. A batch starts when every host of the one before
-    /// has ended. Without --stop-on-errors, the first failure ends the run after its batch.
+    /// has ended. Unless --stop-on-errors says otherwise, nothing more is started once a host has failed, also in its batch.
     #[arg(long = "batch", value_name = "SIZES", help_heading = "Rolling runs", value_parser = BatchSizes::parse)]
     pub batch: Option<BatchSizes>,
 
@@ -38,8 +39,8 @@ pub struct RollingOpts {
 
     /// Stop the run once N hosts, or N%, were not reached
     ///
-    /// These hosts do not count for --stop-on-errors then.
-    #[arg(long = "stop-on-unreached", value_name = "N", help_heading = "Rolling runs", value_parser = unreached)]
+    /// These hosts do not count for --stop-on-errors then. With none, they never stop the run.
+    #[arg(long = "stop-on-unreached", hide_short_help = true, value_name = "N", help_heading = "Rolling runs", value_parser = unreached)]
     pub stop_on_unreached: Option<Portion>,
 
     /// Log in to at most N hosts at once
@@ -50,17 +51,13 @@ pub struct RollingOpts {
 
     /// Start at most N hosts in a time: 10/s, 0.5/s, 30/m
     ///
-    /// Another attempt at a host counts as a start.
+    /// A number without a unit is per second. Another attempt at a host counts as a start.
     #[arg(long = "rate", value_name = "N/s", help_heading = "Rolling runs", value_parser = Rate::parse)]
     pub rate: Option<Rate>,
 }
 
 fn confirm(text: String) -> Confirm {
     if text == "each" { Confirm::Each } else { Confirm::First }
-}
-
-fn unreached(text: &str) -> Result<Portion, String> {
-    Portion::parse(text, "0 would stop the run before it starts; 1 stops it at the first host that is not reached")
 }
 
 fn connect_par(text: &str) -> Result<usize, String> {

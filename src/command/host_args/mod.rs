@@ -123,9 +123,9 @@ impl fmt::Display for Problems<'_> {
 }
 
 /// The most values of a file: each costs memory, even an empty one.
-const MOST_VALUES: usize = 2_000_000;
+const MOST_VALUES: usize = 3_000_000;
 /// The problem if there are more.
-const TOO_MANY: &str = "more than 2,000,000 values";
+const TOO_MANY: &str = "more than 3,000,000 values";
 
 /// Returns line and column of a byte of the text, both from 1 and the column in characters.
 fn place(text: &[u8], offset: usize) -> String {

@@ -26,8 +26,6 @@ pub struct Transfer {
     pub direction: Direction,
     /// The user for hosts without one of their own (`-l`).
     pub user: Option<String>,
-    /// The number of hosts in the run (PSSH_NUMNODES).
-    pub hosts: usize,
 }
 
 /// The direction with its source and target.
@@ -97,10 +95,10 @@ impl Transfer {
     }
 
     /// Returns the environment variables that pssh sets for the programs it starts.
-    pub(super) fn variables(&self, number: usize, host: &HostSpec) -> [(&'static str, String); 3] {
+    pub(super) fn variables(host: &HostSpec) -> [(&'static str, String); 3] {
         [
-            ("PSSH_NODENUM", number.to_string()),
-            ("PSSH_NUMNODES", self.hosts.to_string()),
+            ("PSSH_NODENUM", host.place.index.to_string()),
+            ("PSSH_NUMNODES", host.place.count.to_string()),
             ("PSSH_HOST", host.name.clone()),
         ]
     }

@@ -99,9 +99,8 @@ impl Rsync {
         let socket = ShellSocket::open().map_err(|error| HostError::local("creating a socket for rsync", &error))?;
         let shell = self::command_line::remote_shell(&self.ourselves, socket.path());
         let words = self.transfer.words(number, host);
-        let process =
-            process::start(&self.program, &shell, words, self.transfer.variables(number, host), number, events)
-                .map_err(|error| HostError::local("starting rsync", &error))?;
+        let process = process::start(&self.program, &shell, words, Transfer::variables(host), number, events)
+            .map_err(|error| HostError::local("starting rsync", &error))?;
         Ok(Started::new(process, socket))
     }
 }

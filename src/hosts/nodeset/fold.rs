@@ -16,22 +16,22 @@ use std::fmt;
 /// Blocks are sorted by their number of names, and then by number; where nodeset can choose among blocks that do not form a grid
 /// together, the choice here may differ.
 pub fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    fold_to_items(names).join(",")
+}
+
+/// The same, as the items between the commas.
+pub fn fold_to_items<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     // The texts between the numbers, and the numbers of each name.
     let mut groups: BTreeMap<Vec<&'a str>, HashSet<Vec<Number>>> = BTreeMap::new();
     for name in names {
         let (texts, numbers) = take_apart(name);
         groups.entry(texts).or_default().insert(numbers);
     }
-    let mut folded = String::new();
+    let mut items = Vec::new();
     for (texts, numbers) in groups {
-        for block in blocks(numbers) {
-            if !folded.is_empty() {
-                folded.push(',');
-            }
-            block.write(&texts, &mut folded);
-        }
+        items.extend(blocks(numbers).iter().map(|block| block.text(&texts)));
     }
-    folded
+    items
 }
 
 /// The digits of a name that make a number; by length first, and so that `9` < `10` and `10` < `010`.
@@ -125,7 +125,8 @@ impl Block {
         axes.fold(other.count().cmp(&self.count()), Ordering::then)
     }
 
-    fn write(&self, texts: &[&str], folded: &mut String) {
+    fn text(&self, texts: &[&str]) -> String {
+        let mut folded = String::new();
         for (place, text) in texts.iter().enumerate() {
             folded.push_str(text);
             match self.axes.get(place).map(Vec::as_slice) {
@@ -133,11 +134,12 @@ impl Block {
                 Some([number]) => folded.push_str(&number.to_string()),
                 Some(numbers) => {
                     folded.push('[');
-                    write_ranges(numbers, folded);
+                    write_ranges(numbers, &mut folded);
                     folded.push(']');
                 }
             }
         }
+        folded
     }
 }
 

@@ -7,13 +7,13 @@
 mod fold;
 pub mod list;
 
-pub use fold::fold;
+pub use fold::{fold, fold_to_items};
 
 use super::problem::Problem;
 use crate::text::message::excerpt;
 
-/// The most names of one text: ten times as many as a run has hosts.
-pub const MOST_NAMES: u64 = 100_000;
+/// The most names of one text, and the most hosts of a list: ten times as many as a run has, since a run may be a share of a list.
+pub const MOST_NAMES: u64 = 1_000_000;
 
 /// A text for one or more names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(names("r[1-2]n[3-4]"), ["r1n3", "r1n4", "r2n3", "r2n4"]);
         assert_eq!(names("[a,b]"), ["a", "b"]);
         assert_eq!(names(""), [""]);
-        assert_eq!(names("n[1-100000]").len(), 100_000);
+        assert_eq!(names("n[1-1000000]").len(), 1_000_000);
     }
 
     #[test]
@@ -244,7 +244,7 @@ mod tests {
             ("w[a-c]", 2, "is not a number"),
             ("w[-3]", 2, "is not a number"),
             ("w[1-99999999999999999999]", 2, "too large"),
-            ("w[1-100001]", 0, "more than 100000"),
+            ("w[1-1000001]", 0, "more than 100000"),
             ("w[1-1000000000000]", 0, "more than 100000"),
             ("w[0-18446744073709551615]", 0, "more than 100000"),
             ("w[1-1000000][1-1000000][1-1000000][1-1000000]", 0, "more than 100000"),

@@ -6,8 +6,8 @@ use std::time::Instant;
 use clap::ValueEnum;
 
 use crate::events::event::Stream;
-use crate::output::clock::Clock;
 use crate::output::writer::Output;
+use crate::system::clock::Clock;
 use crate::text::sanitize::sanitize;
 
 /// Which CI system's groups to write.

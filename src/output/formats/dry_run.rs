@@ -3,40 +3,99 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::hosts::nodeset::fold;
+use crate::plan::failure_limit::{Limits, StopMode};
 use crate::plan::job::Job;
-use crate::plan::rolling::{Order, Rolling};
+use crate::plan::rolling::{Confirm, Order, Rolling};
+use crate::text::duration::seconds;
+use crate::text::message::hosts;
 use crate::text::sanitize::{is_harmful, sanitize};
 
 /// Begins a command that is shown with escapes.
 const ESCAPED: &str = "$'";
 
-/// Returns a line for each job, in the order in which they start: `label: command`, with the command from `as_sent`. A line before each
-/// batch has its number and size, and one tells the order if it is not that of the list.
-pub fn commands(jobs: &[Job], rolling: &Rolling, as_sent: impl Fn(&Job) -> Arc<[u8]>) -> String {
+/// Returns a line for each job, in the order in which they start: `label: command`, with the command from `as_sent`; and a line
+/// `label: check: command` if there is one in `check`. A line before each batch is that of the run, and the first ones tell the order if it is
+/// not that of the list, and when the run stops, waits or asks. Jobs that have `ended` before are left out.
+pub fn commands(
+    jobs: &[Job],
+    ended: &[bool],
+    (rolling, limits): (&Rolling, Limits),
+    as_sent: impl Fn(&Job) -> Arc<[u8]>,
+    check: impl Fn(&Job) -> Option<Arc<[u8]>>,
+) -> String {
     let mut text = String::new();
     if rolling.order != Order::List {
         let _ = writeln!(text, "# order {}", rolling.order);
     }
-    let (order, batches) = (rolling.order.of(jobs.len()), rolling.batches.of(jobs.len()));
+    let terms = terms(rolling, limits);
+    if !terms.is_empty() {
+        let _ = writeln!(text, "# {}", terms.join("; "));
+    }
+    let mut order = rolling.order.of(jobs.len());
+    order.retain(|job| ended.get(*job) != Some(&true));
+    let batches = rolling.batches.of(order.len());
     for (number, places) in batches.iter().enumerate() {
         if !rolling.batches.is_empty() {
-            let plural = if places.len() == 1 { "" } else { "s" };
-            let _ = writeln!(text, "# batch {} of {}: {} host{plural}", number + 1, batches.len(), places.len());
+            let names = fold(order[places.clone()].iter().map(|job| jobs[*job].label.as_str()));
+            let (number, of, count) = (number + 1, batches.len(), hosts(places.len()));
+            let _ = writeln!(text, "# batch {number} of {of}: {count}: {}", sanitize(&names));
         }
-        show_jobs(order[places.clone()].iter().map(|job| &jobs[*job]), &as_sent, &mut text);
+        for job in order[places.clone()].iter().map(|job| &jobs[*job]) {
+            show_job(job, &as_sent(job), check(job).as_deref(), &mut text);
+        }
     }
     text
 }
 
-/// Appends a line for each job.
-fn show_jobs<'a>(jobs: impl Iterator<Item = &'a Job>, as_sent: &impl Fn(&Job) -> Arc<[u8]>, text: &mut String) {
-    for job in jobs {
-        text.push_str(&sanitize(&job.label));
-        text.push_str(": ");
-        show(&as_sent(job), text);
-        if let Some(input) = &job.request.input {
-            let _ = write!(text, "  # and {} bytes over standard input", input.len());
-        }
+/// Returns when the run stops, waits or asks.
+fn terms(rolling: &Rolling, Limits { errors, unreached, mode }: Limits) -> Vec<String> {
+    let has = |count: usize| if count == 1 { "has" } else { "have" };
+    let was = |count: usize| if count == 1 { "was" } else { "were" };
+    let mut terms = Vec::new();
+    let running = match mode {
+        StopMode::Now => "running hosts are stopped",
+        StopMode::Wait => "running hosts end",
+    };
+    match errors {
+        Some(count) => terms.push(format!("stops once {} {} failed ({running})", hosts(count), has(count))),
+        None if !rolling.batches.is_empty() => terms.push("goes on when hosts fail".to_owned()),
+        None => {}
+    }
+    match unreached {
+        Some(usize::MAX) => terms.push("goes on when hosts are not reached".to_owned()),
+        Some(count) => terms.push(format!("stops once {} {} not reached ({running})", hosts(count), was(count))),
+        None => {}
+    }
+    if !rolling.pause.is_zero() {
+        terms.push(format!("pauses {} s between batches", seconds(&rolling.pause)));
+    }
+    match rolling.confirm {
+        Some(Confirm::First) => terms.push("asks before the second batch".to_owned()),
+        Some(Confirm::Each) => terms.push("asks before each batch after the first".to_owned()),
+        None => {}
+    }
+    if let Some(count) = rolling.connect_par {
+        terms.push(format!("logs in to at most {} at once", hosts(count)));
+    }
+    if let Some(rate) = rolling.rate {
+        terms.push(format!("starts at most {rate}"));
+    }
+    terms
+}
+
+/// Appends the lines of a job: its command, and its check, if there is one.
+fn show_job(job: &Job, command: &[u8], check: Option<&[u8]>, text: &mut String) {
+    let label = sanitize(&job.label);
+    let _ = write!(text, "{label}: ");
+    show(command, text);
+    if let Some(input) = &job.request.input {
+        let _ = write!(text, "  # and {} bytes over standard input", input.len());
+    }
+    text.push('\n');
+    if let Some(check) = check {
+        let _ = write!(text, "{label}: check: ");
+        show(check, text);
         text.push('\n');
     }
 }

@@ -8,7 +8,8 @@ use openssl::sha::Sha256;
 use similar::TextDiff;
 
 use super::ci_groups::Groups;
-use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
 use crate::output::control_sequences::Guard;
 use crate::output::multiplexer::Report;
@@ -97,7 +98,7 @@ struct Group {
 impl Group {
     /// Whether the command printed something or ended.
     fn has_run(&self) -> bool {
-        let has_ended = matches!(self.class, Class::Ok | Class::Exit | Class::Signal);
+        let has_ended = matches!(self.class, Class::Ok | Class::Exit | Class::Signal | Class::Check);
         has_ended || self.printed.iter().any(|printed| !printed.text.is_empty())
     }
 }
@@ -126,7 +127,7 @@ impl Gather {
     fn outcome(&mut self, job: &Job, outcome: &Outcome, program: Program) {
         let printed = *self.printed[job.number].take().unwrap_or_default();
         let brief = match outcome.class() {
-            Class::Ok if outcome.exit_status().is_some() => "exit 0".to_owned(),
+            Class::Ok if outcome.exit_status() == Some(0) => "exit 0".to_owned(),
             _ => outcome.brief(),
         };
         let mut content = Sha256::new();

@@ -10,9 +10,10 @@ use std::io;
 
 use super::ci_groups::Groups;
 use super::pssh_status::StatusLines;
-use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream};
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
+use crate::events::tally::Tally;
 use crate::output::control_sequences::Guard;
 use crate::output::multiplexer::Report;
 use crate::output::style::{Face, Style};

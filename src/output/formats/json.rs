@@ -1,22 +1,26 @@
 //! `--json`: the run as JSON Lines on standard output, for programs.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::events::event::{Agreed, BatchNews, Event, EventKind, Outcome, Progress, Stream, Tally};
+use crate::events::batch::BatchNews;
+use crate::events::check::CheckReport;
+use crate::events::event::{Agreed, Class, Event, EventKind, Outcome, Progress, Stream};
 use crate::events::host_error::without_port;
-use crate::events::interruption::{Effect, Interruption};
-use crate::output::clock::Clock;
+use crate::events::interruption::{Effect, Interruption, signal_name};
+use crate::events::tally::Tally;
 use crate::output::multiplexer::Report;
 use crate::output::reports::timeline::Timeline;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::plan::program::Program;
 use crate::plan::rolling::Order;
-use crate::text::sanitize::is_harmful;
+use crate::system::cancel::Reason;
+use crate::system::clock::Clock;
+use crate::text::json::Object;
 
 /// Version of the format. It grows when a reader of an older version would misread the output.
 pub const VERSION: u32 = 1;
@@ -33,16 +37,15 @@ pub const VERSION: u32 = 1;
 /// `base64` of a stream in their order are exactly its bytes.
 pub struct Json {
     order: Order,
-    clock: Clock,
-    timelines: Vec<Timeline>,
+    ends: Ends,
     /// The incomplete character at the end of each job's last output: stdout, stderr.
     begun: Vec<[Begun; 2]>,
     /// When each job last reported the progress of its copy.
     told: Vec<Option<Instant>>,
-    /// Requests that hosts refused, by the number of the job. Few have any.
-    warnings: HashMap<usize, String>,
     jobs: Arc<[Job]>,
     has_begun: bool,
+    /// Why the run was stopped.
+    stopped: Option<String>,
 }
 
 /// Least time between two progress events of a host.
@@ -81,17 +84,16 @@ fn begun_at_end(bytes: &[u8]) -> usize {
 }
 
 impl Json {
-    /// Creates a report on `jobs`.
-    pub fn new(jobs: &Arc<[Job]>, order: Order) -> Json {
+    /// Creates a report on `jobs`, which start in this order, in a run that began with `clock`.
+    pub fn new(jobs: &Arc<[Job]>, order: Order, clock: Clock) -> Json {
         Json {
             order,
-            clock: Clock::now(),
-            timelines: vec![Timeline::default(); jobs.len()],
+            ends: Ends::new(jobs.len(), clock),
             begun: vec![Default::default(); jobs.len()],
             told: vec![None; jobs.len()],
-            warnings: HashMap::new(),
             jobs: Arc::clone(jobs),
             has_begun: false,
+            stopped: None,
         }
     }
 
@@ -100,17 +102,18 @@ impl Json {
         if std::mem::replace(&mut self.has_begun, true) {
             return;
         }
-        Object::new(output, "run_start")
+        Object::new(output.buffer(Stream::Stdout), "run_start")
             .number("version", VERSION)
             .text("pssh", env!("CARGO_PKG_VERSION"))
-            .time("time", &self.clock, Some(self.clock.start))
+            .time("time", &self.ends.clock, Some(self.ends.clock.start))
             .number("hosts", self.jobs.len())
             .text("order", &self.order.to_string())
             .end();
     }
 
     fn start(&self, job: &Job, event: &Event, output: &mut Output) {
-        host(Object::new(output, "start").time("time", &self.clock, Some(event.at)), job).end();
+        host(Object::new(output.buffer(Stream::Stdout), "start").time("time", &self.ends.clock, Some(event.at)), job)
+            .end();
     }
 
     fn output(&mut self, job: &Job, stream: Stream, at: Instant, bytes: &[u8], output: &mut Output) {
@@ -131,9 +134,9 @@ impl Json {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
         };
-        let object = Object::new(output, "output")
-            .time("time", &self.clock, Some(at))
-            .number("index", job.number)
+        let object = Object::new(output.buffer(Stream::Stdout), "output")
+            .time("time", &self.ends.clock, Some(at))
+            .number("index", job.index())
             .text("host", &job.spec.name)
             .text("label", &job.label)
             .text("stream", stream);
@@ -150,9 +153,9 @@ impl Json {
             return;
         }
         *told = Some(at);
-        Object::new(output, "progress")
-            .time("time", &self.clock, Some(at))
-            .number("index", job.number)
+        Object::new(output.buffer(Stream::Stdout), "progress")
+            .time("time", &self.ends.clock, Some(at))
+            .number("index", job.index())
             .text("host", &job.spec.name)
             .text("label", &job.label)
             .number("done", progress.done)
@@ -167,26 +170,78 @@ impl Json {
                 self.piece(job, stream, event.at, begun.as_slice(), output);
             }
         }
+        if self.stopped.is_none() {
+            self.stopped = why_stopped(outcome);
+        }
+        let program = output.program;
+        let object = Object::new(output.buffer(Stream::Stdout), "end");
+        self.ends.write(object, job, event, (outcome, attempts), program).end();
+    }
+}
+
+/// What is known of the hosts of a run when they end, for the event `end`: of this format and of the journal.
+pub struct Ends {
+    /// The clock of the run.
+    pub clock: Clock,
+    timelines: Vec<Timeline>,
+    /// Requests that hosts refused, by the number of the job. Few have any.
+    warnings: HashMap<usize, String>,
+    /// The checks that are over, by the number of the job.
+    checks: HashMap<usize, CheckReport>,
+}
+
+impl Ends {
+    /// Nothing is known yet of `jobs` jobs, in a run that began with `clock`.
+    pub fn new(jobs: usize, clock: Clock) -> Ends {
+        Ends { clock, timelines: vec![Timeline::default(); jobs], warnings: HashMap::new(), checks: HashMap::new() }
+    }
+
+    /// Takes an event.
+    pub fn event(&mut self, event: &Event) {
+        self.timelines[event.job].event(event);
+        match &event.kind {
+            EventKind::Warning(notice) => {
+                let all = self.warnings.entry(event.job).or_default();
+                if !all.is_empty() {
+                    all.push_str("; ");
+                }
+                all.push_str(&notice.to_string());
+            }
+            EventKind::Checked(check) => drop(self.checks.insert(event.job, (**check).clone())),
+            _ => {}
+        }
+    }
+
+    /// Adds all fields to `object`: `job` ended in `event`, with an outcome after some attempts.
+    pub fn write<'o>(
+        &mut self,
+        object: Object<'o>,
+        job: &Job,
+        event: &Event,
+        (outcome, attempts): (&Outcome, u32),
+        program: Program,
+    ) -> Object<'o> {
         let timeline = self.timelines[job.number];
         let address = timeline.attempt.and_then(|(milestones, _)| milestones.address);
         let agreed = timeline.attempt.and_then(|(milestones, _)| milestones.agreed);
         let both = |of: fn(&Agreed) -> [&'static str; 2]| agreed.as_ref().map(|agreed| Agreed::word(of(agreed)));
-        let error = match outcome {
+        let error = match outcome.unjudged() {
             Outcome::Failed(error) => Some(error.to_string()),
+            Outcome::Recorded(recorded) => recorded.error.clone(),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::Signaled { .. } => None,
             outcome => Some(outcome.to_string()),
         };
         let phases = timeline.phases(self.clock.start);
-        let hint = outcome.hint(output.program);
-        let mut object = Object::new(output, "end").time("time", &self.clock, Some(event.at));
-        object = host(object, job)
+        let hint = outcome.hint(program);
+        let mut object = host(object.time("time", &self.clock, Some(event.at)), job)
             .maybe_text("address", address.as_ref().map(without_port).as_deref())
             .maybe_text("key_exchange", agreed.map(|agreed| agreed.key_exchange))
             .maybe_text("host_key_type", agreed.map(|agreed| agreed.host_key))
             .maybe_text("cipher", both(|agreed| agreed.ciphers).as_deref())
             .maybe_text("mac", both(|agreed| agreed.macs).as_deref())
             .maybe_text("compression", both(|agreed| agreed.compression).as_deref())
-            .text("outcome", outcome.class().word())
+            .text("outcome", outcome.word())
+            .flag("success", outcome.class() == Class::Ok)
             .maybe_number("exit_status", outcome.exit_status())
             .maybe_text("signal", outcome.signal())
             .maybe_text("phase", outcome.phase().map(|phase| phase.to_string()).as_deref())
@@ -195,7 +250,19 @@ impl Json {
             .text("message", &outcome.to_string())
             .maybe_text("error", error.as_deref())
             .maybe_text("hint", hint.as_deref())
-            .maybe_text("warning", self.warnings.remove(&job.number).as_deref())
+            .maybe_text("warning", self.warnings.remove(&job.number).as_deref());
+        object = match self.checks.remove(&job.number) {
+            None => object.maybe_text("check", None),
+            Some(check) => (object.object("check"))
+                .number("tries", check.tries)
+                .flag("passed", check.is_passed)
+                .maybe_number("exit_status", check.exit_status)
+                .maybe_text("signal", check.signal.as_deref())
+                .text("message", &check.message)
+                .text("output", &check.output)
+                .end_object(),
+        };
+        object = object
             .time("started", &self.clock, timeline.started)
             .time("connected", &self.clock, timeline.connected)
             .time("first_output", &self.clock, timeline.first_output)
@@ -204,7 +271,7 @@ impl Json {
         for (name, time) in phases.parts() {
             object = object.seconds(name, time);
         }
-        object.seconds("total", phases.total).end_object().end();
+        object.seconds("total", phases.total).end_object()
     }
 }
 
@@ -214,25 +281,21 @@ impl Report for Json {
     }
 
     fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
-        self.timelines[job.number].event(event);
+        self.ends.event(event);
         match &event.kind {
             EventKind::Started => self.start(job, event, output),
             EventKind::Output { stream, bytes } => self.output(job, *stream, event.at, bytes, output),
             EventKind::Finished { outcome, attempts } => self.end(job, event, outcome, *attempts, output),
             EventKind::Copied(progress) => self.progress(job, event.at, *progress, output),
-            EventKind::Warning(notice) => {
-                let all = self.warnings.entry(job.number).or_default();
-                if !all.is_empty() {
-                    all.push_str("; ");
-                }
-                all.push_str(&notice.to_string());
-            }
-            EventKind::Batch(_)
+            EventKind::Checked(_)
+            | EventKind::Batch(_)
             | EventKind::Attempted(_)
+            | EventKind::Checking
             | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Connected
-            | EventKind::Note(_) => {}
+            | EventKind::Note(_)
+            | EventKind::Warning(_) => {}
         }
     }
 
@@ -242,15 +305,17 @@ impl Report for Json {
             BatchNews::Ended { batch, .. } => ("batch_end", batch),
             BatchNews::Paused { next, .. } => ("batch_pause", next),
         };
-        let mut object = Object::new(output, event)
-            .time("time", &self.clock, Some(Instant::now()))
+        let mut object = Object::new(output.buffer(Stream::Stdout), event)
+            .time("time", &self.ends.clock, Some(Instant::now()))
             .number("number", batch.number)
             .number("batches", batch.of)
             .number("hosts", batch.jobs.len());
         object = match news {
-            BatchNews::Started { .. } => object.numbers("indices", batch.jobs.iter().copied()),
+            BatchNews::Started { .. } => {
+                object.numbers("indices", batch.jobs.iter().map(|job| self.jobs[*job].index()))
+            }
             BatchNews::Ended { .. } => outcomes(object, tally),
-            BatchNews::Paused { until, .. } => object.time("until", &self.clock, Some(*until)),
+            BatchNews::Paused { until, .. } => object.time("until", &self.ends.clock, Some(*until)),
         };
         object.end();
     }
@@ -260,15 +325,16 @@ impl Report for Json {
             Effect::Stop => "stopping",
             Effect::Abandon { .. } => "abandoned",
         };
-        let mut object = Object::new(output, event)
-            .time("time", &self.clock, Some(Instant::now()))
+        self.stopped.get_or_insert_with(|| interruption.signal_name().to_owned());
+        let mut object = Object::new(output.buffer(Stream::Stdout), event)
+            .time("time", &self.ends.clock, Some(Instant::now()))
             .text("signal", interruption.signal_name())
             .number("hosts", interruption.hosts);
         if let Effect::Abandon { may_run } = &interruption.effect {
             object = object.array("may_still_run");
             for number in may_run {
                 let job = &self.jobs[*number];
-                let element = object.element().number("index", *number);
+                let element = object.element().number("index", job.index());
                 object = element.text("host", &job.spec.name).text("label", &job.label).end_object();
             }
             object = object.end_array();
@@ -278,11 +344,36 @@ impl Report for Json {
 
     fn finish(&mut self, tally: &Tally, output: &mut Output) {
         let now = Instant::now();
-        let object = Object::new(output, "run_end")
-            .time("time", &self.clock, Some(now))
+        let object = Object::new(output.buffer(Stream::Stdout), "run_end")
+            .time("time", &self.ends.clock, Some(now))
             .number("hosts", tally.total())
-            .seconds("seconds", Some(now.saturating_duration_since(self.clock.start)));
-        outcomes(object, tally).end();
+            .seconds("seconds", Some(self.ends.clock.elapsed()));
+        outcomes(object, tally).maybe_text("stopped", self.stopped.as_deref()).end();
+    }
+}
+
+/// Returns why the run was stopped, if the outcome of a host says so.
+fn why_stopped(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Cancelled { why: Some(Reason::Signal(signal)), .. } => Some(signal_name(*signal).to_owned()),
+        Outcome::Cancelled { why, .. } => why.as_ref()?.words(),
+        Outcome::Unstopped(outcome) => why_stopped(outcome),
+        Outcome::Recorded(recorded) if recorded.class == Class::Cancelled => {
+            Reason::words_in(&recorded.message).map(str::to_owned)
+        }
+        _ => None,
+    }
+}
+
+/// Times in objects.
+trait Times {
+    /// Adds a moment, or null.
+    fn time(self, name: &str, clock: &Clock, at: Option<Instant>) -> Self;
+}
+
+impl Times for Object<'_> {
+    fn time(self, name: &str, clock: &Clock, at: Option<Instant>) -> Self {
+        self.maybe_text(name, at.map(|at| clock.rfc3339(at)).as_deref())
     }
 }
 
@@ -295,153 +386,17 @@ fn outcomes<'a>(object: Object<'a>, tally: &Tally) -> Object<'a> {
 /// The host of an event.
 fn host<'a>(object: Object<'a>, job: &Job) -> Object<'a> {
     object
-        .number("index", job.number)
+        .number("index", job.index())
         .text("host", &job.spec.name)
         .text("label", &job.label)
         .text("user", &job.user)
         .number("port", job.port)
 }
 
-/// Builds an object on one line.
-struct Object<'a> {
-    buffer: &'a mut Vec<u8>,
-    is_first: bool,
-}
-
-impl<'a> Object<'a> {
-    fn new(output: &'a mut Output, event: &str) -> Object<'a> {
-        let buffer = output.buffer(Stream::Stdout);
-        buffer.push(b'{');
-        Object { buffer, is_first: true }.text("event", event)
-    }
-
-    fn name(&mut self, name: &str) {
-        if !std::mem::replace(&mut self.is_first, false) {
-            self.buffer.push(b',');
-        }
-        self.buffer.push(b'"');
-        self.buffer.extend_from_slice(name.as_bytes());
-        self.buffer.extend_from_slice(b"\":");
-    }
-
-    fn text(mut self, name: &str, text: &str) -> Self {
-        self.name(name);
-        let start = self.buffer.len();
-        // Writing to memory does not fail.
-        let _ = serde_json::to_writer(&mut *self.buffer, text);
-        if text.bytes().any(|byte| byte >= 0x7f) && text.contains(is_harmful) {
-            // It may be read on a terminal, so control characters that JSON allows are escaped too.
-            let written = self.buffer.split_off(start);
-            for c in String::from_utf8_lossy(&written).chars() {
-                if !is_harmful(c) {
-                    let _ = write!(self.buffer, "{c}");
-                    continue;
-                }
-                // Beyond U+FFFF it takes two of them (RFC 8259 section 7).
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(self.buffer, "\\u{unit:04x}");
-                }
-            }
-        }
-        self
-    }
-
-    fn maybe_text(self, name: &str, text: Option<&str>) -> Self {
-        match text {
-            Some(text) => self.text(name, text),
-            None => self.plain(name, "null"),
-        }
-    }
-
-    fn number(self, name: &str, number: impl std::fmt::Display) -> Self {
-        self.plain(name, number)
-    }
-
-    fn maybe_number(self, name: &str, number: Option<u32>) -> Self {
-        match number {
-            Some(number) => self.plain(name, number),
-            None => self.plain(name, "null"),
-        }
-    }
-
-    fn flag(self, name: &str, flag: bool) -> Self {
-        self.plain(name, flag)
-    }
-
-    fn time(self, name: &str, clock: &Clock, at: Option<Instant>) -> Self {
-        self.maybe_text(name, at.map(|at| clock.rfc3339(at)).as_deref())
-    }
-
-    /// Adds seconds with microseconds.
-    fn seconds(self, name: &str, time: Option<Duration>) -> Self {
-        match time {
-            Some(time) => self.plain(name, format_args!("{:.6}", time.as_secs_f64())),
-            None => self.plain(name, "null"),
-        }
-    }
-
-    fn plain(mut self, name: &str, value: impl std::fmt::Display) -> Self {
-        self.name(name);
-        let _ = write!(self.buffer, "{value}");
-        self
-    }
-
-    /// Begins an object within it.
-    fn object(mut self, name: &str) -> Self {
-        self.name(name);
-        self.buffer.push(b'{');
-        self.is_first = true;
-        self
-    }
-
-    /// Adds an array of numbers.
-    fn numbers(mut self, name: &str, numbers: impl Iterator<Item = usize>) -> Self {
-        self.name(name);
-        self.buffer.push(b'[');
-        for (place, number) in numbers.enumerate() {
-            let _ = write!(self.buffer, "{}{number}", if place == 0 { "" } else { "," });
-        }
-        self.buffer.push(b']');
-        self
-    }
-
-    /// Begins an array of objects within it.
-    fn array(mut self, name: &str) -> Self {
-        self.name(name);
-        self.buffer.push(b'[');
-        self.is_first = true;
-        self
-    }
-
-    /// Begins the next object of an array.
-    fn element(mut self) -> Self {
-        if !std::mem::replace(&mut self.is_first, true) {
-            self.buffer.push(b',');
-        }
-        self.buffer.push(b'{');
-        self
-    }
-
-    fn end_array(mut self) -> Self {
-        self.buffer.push(b']');
-        self.is_first = false;
-        self
-    }
-
-    fn end_object(mut self) -> Self {
-        self.buffer.push(b'}');
-        self.is_first = false;
-        self
-    }
-
-    fn end(self) {
-        self.buffer.extend_from_slice(b"}\n");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::sanitize::is_harmful;
 
     #[test]
     fn only_the_beginning_of_a_character_waits() {
@@ -467,7 +422,7 @@ mod tests {
     fn written(pieces: &[&[u8]]) -> Vec<String> {
         let jobs: Arc<[Job]> = crate::plan::job::of_list("a");
         let (mut json, mut output) =
-            (Json::new(&jobs, Order::List), Output::over(None, None, &crate::output::Style::default()));
+            (Json::new(&jobs, Order::List, Clock::now()), Output::over(None, None, &crate::output::Style::default()));
         for piece in pieces {
             let kind = EventKind::Output { stream: Stream::Stdout, bytes: piece.to_vec() };
             json.event(&jobs[0], &Event::now(0, kind), &mut output);
@@ -512,7 +467,7 @@ mod tests {
     fn how_far_a_copy_is_is_told_once_a_second() {
         let jobs: Arc<[Job]> = crate::plan::job::of_list("a b");
         let (mut json, mut output) =
-            (Json::new(&jobs, Order::List), Output::over(None, None, &crate::output::Style::default()));
+            (Json::new(&jobs, Order::List, Clock::now()), Output::over(None, None, &crate::output::Style::default()));
         let start = Instant::now();
         for (job, milliseconds, done) in
             [(0, 0, 1), (0, 999, 2), (1, 999, 3), (0, 1000, 4), (1, 1500, 5), (0, 1999, 6), (0, 5000, 7)]

@@ -4,7 +4,8 @@
 //!   gets one. Bytes are passed on unchanged, whatever their encoding.
 //! * A line that grows beyond [`LONGEST_LINE`] is cut: what follows starts a new prefixed line.
 
-use crate::events::event::{Event, EventKind, Stream, Tally};
+use crate::events::event::{Event, EventKind, Stream};
+use crate::events::tally::Tally;
 use crate::output::control_sequences::{self, LONGEST_LINE};
 use crate::output::multiplexer::Report;
 use crate::output::prefix::Prefixes;

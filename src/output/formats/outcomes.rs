@@ -7,7 +7,8 @@
 use std::io::Write;
 use std::time::Instant;
 
-use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream};
+use crate::events::tally::Tally;
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;
 use crate::output::reports::summary::is_for_recap;

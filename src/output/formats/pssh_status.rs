@@ -12,15 +12,17 @@
 use std::io::Write;
 
 use super::outcomes::write_outcome;
-use crate::events::event::{Class, Event, EventKind, HostStage, Outcome, Phase, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, HostStage, Outcome, Phase, Stream};
+use crate::events::recorded::Recorded;
+use crate::events::tally::Tally;
 use crate::hosts::file_names::pretty;
-use crate::output::clock::WallClock;
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;
 use crate::output::reports::summary::is_for_recap;
 use crate::output::style::{Colour, Face, Style};
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::system::clock::WallClock;
 use crate::text::sanitize::sanitize;
 
 /// Signals with a name in SSH (RFC 4254 section 6.10), and others that servers name, by their numbers on Linux (signal(7)).
@@ -113,7 +115,11 @@ impl StatusLines {
         let (time, host) = (self.clock.now(), sanitize(&host));
         if outcome.class() == Class::Ok {
             let success = face.tint(Colour::Green, &format!("[{}]", face.bold("SUCCESS")));
-            return format!("{number} {time} {success} {host}\n");
+            let accepted = match outcome {
+                Outcome::Judged { .. } => format!(" {}", sanitize(&reason(outcome, attempts))),
+                _ => String::new(),
+            };
+            return format!("{number} {time} {success} {host}{accepted}\n");
         }
         let failure = face.tint(Colour::Red, &format!("[{}]", face.bold("FAILURE")));
         let reason = face.tint(Colour::Red, &face.bold(&sanitize(&reason(outcome, attempts))));
@@ -166,8 +172,25 @@ fn reason(outcome: &Outcome, attempts: u32) -> String {
             format!("{word}{}", why.map(|why| why.to_string()).unwrap_or_default())
         }
         Outcome::Reached { .. } => outcome.to_string(),
-        Outcome::Unstopped(outcome) => reason(outcome, attempts),
-        Outcome::Failed(_) => format!("{outcome}{tried}"),
+        Outcome::Unstopped(outcome) | Outcome::Judged { outcome, .. } => reason(outcome, attempts),
+        Outcome::Recorded(recorded) => recorded_reason(recorded, &tried),
+        Outcome::Failed(_) | Outcome::CheckFailed(_) => format!("{outcome}{tried}"),
+    }
+}
+
+/// Returns the same for a host that ended in an earlier run, of which only the words are known.
+fn recorded_reason(recorded: &Recorded, tried: &str) -> String {
+    let rest = recorded.message.split_once(": ").map_or("", |(_, rest)| rest);
+    let stopped = |start: &str| rest.strip_prefix(start);
+    match (recorded.class, recorded.phase) {
+        (Class::Timeout, Some(Phase::Command | Phase::Transfer)) => "Timed out".to_owned(),
+        (Class::Timeout, _) => format!("Timed out, {rest}{tried}"),
+        (Class::Cancelled, _) => match (stopped("never started"), stopped("stopped while connecting")) {
+            (Some(why), _) => format!("Cancelled{why}"),
+            (_, Some(why)) => format!("Interrupted{why}"),
+            _ => format!("Interrupted{}", stopped("stopped while running").unwrap_or_default()),
+        },
+        _ => format!("{recorded}{tried}"),
     }
 }
 

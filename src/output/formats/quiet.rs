@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use crate::events::event::{Class, Event, EventKind, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Stream};
+use crate::events::tally::Tally;
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;
 use crate::output::prefix::STDERR_MARK;

@@ -1,36 +1,43 @@
 //! The batches of a rolling run, on standard error.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::events::event::{Batch, BatchNews, Event, Stream, Tally};
+use crate::events::batch::{Batch, BatchNews};
+use crate::events::event::{Event, EventKind, HostStage, Outcome, Stream};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::text::message::hosts;
 use crate::text::sanitize::sanitize;
 
-/// A line when a batch starts, `pssh: batch 2 of 5: 4 hosts: web[2-5]`, and at the end one if not all have started.
+/// A line when a batch starts, `pssh: batch 2 of 5: 4 hosts: web[2-5]`, and at the end one if not all hosts have started.
 pub struct Batches {
     jobs: Arc<[Job]>,
     /// The last one that has started.
     last: Option<Batch>,
+    /// The jobs whose command was not sent, since the run was stopped.
+    left: HashSet<usize>,
 }
 
 impl Batches {
     /// Creates a report on `jobs`.
     pub fn new(jobs: &Arc<[Job]>) -> Batches {
-        Batches { jobs: Arc::clone(jobs), last: None }
+        Batches { jobs: Arc::clone(jobs), last: None, left: HashSet::new() }
     }
 }
 
-/// Returns a number of hosts in words.
-fn hosts(count: usize) -> String {
-    format!("{count} host{}", if count == 1 { "" } else { "s" })
-}
-
 impl Report for Batches {
-    fn event(&mut self, _: &Job, _: &Event, _: &mut Output) {}
+    fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
+        if let EventKind::Finished { outcome: Outcome::Cancelled { stage, .. }, .. } = &event.kind
+            && matches!(stage, HostStage::Waiting | HostStage::Connecting)
+        {
+            self.left.insert(job.number);
+        }
+    }
 
     fn batch(&mut self, news: &BatchNews, _: &Tally, output: &mut Output) {
         let BatchNews::Started { batch } = news else { return };
@@ -43,11 +50,14 @@ impl Report for Batches {
     }
 
     fn finish(&mut self, _: &Tally, output: &mut Output) {
-        if let Some(Batch { number, of, .. }) = &self.last
-            && number < of
-        {
-            let program = output.program.name();
-            let _ = writeln!(output.buffer(Stream::Stderr), "{program}: stopped after batch {number} of {of}");
+        let Some(Batch { number, of, jobs }) = &self.last else { return };
+        let (program, left) = (output.program.name(), jobs.iter().filter(|job| self.left.contains(job)).count());
+        let buffer = output.buffer(Stream::Stderr);
+        if left > 0 {
+            let rest = format!("{left} of its {} did not run", hosts(jobs.len()));
+            let _ = writeln!(buffer, "{program}: stopped in batch {number} of {of}: {rest}");
+        } else if number < of {
+            let _ = writeln!(buffer, "{program}: stopped after batch {number} of {of}");
         }
     }
 }

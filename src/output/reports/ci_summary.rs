@@ -6,17 +6,17 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::failures::{FailuresByReason, Reason, with_hint};
 use super::last_lines::LastLines;
 use super::report_file::ReportFile;
-use crate::events::event::{Class, Event, EventKind, Outcome, Tally};
+use crate::events::event::{Class, Event, EventKind, Outcome};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
-use crate::output::clock::Clock;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::system::clock::Clock;
 use crate::text::duration::seconds;
 use crate::text::message::reason;
 use crate::text::sanitize::sanitize;
@@ -39,10 +39,10 @@ pub struct CiSummary {
 
 impl CiSummary {
     /// Creates a summary of `jobs`, to append to `file`.
-    pub fn new(file: ReportFile, jobs: &Arc<[Job]>) -> CiSummary {
+    pub fn new(file: ReportFile, jobs: &Arc<[Job]>, clock: Clock) -> CiSummary {
         CiSummary {
             file,
-            clock: Clock::now(),
+            clock,
             jobs: Arc::clone(jobs),
             failures: FailuresByReason::default(),
             problems: HashMap::new(),
@@ -106,7 +106,7 @@ impl Report for CiSummary {
     }
 
     fn finish(&mut self, tally: &Tally, output: &mut Output) {
-        let took = Instant::now().saturating_duration_since(self.clock.start);
+        let took = self.clock.elapsed();
         let (ok, all) = (tally.total() - self.problems.len(), self.jobs.len());
         let program = output.program.name();
         let took = std::time::Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));

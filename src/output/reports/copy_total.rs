@@ -1,10 +1,12 @@
 //! The result of a run that copies files: how much, in what time, and what `--resume` kept.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::time::Instant;
 
 use super::copy_rate::{Copied, bytes, clock};
-use crate::events::event::{Class, Event, EventKind, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Stream};
+use crate::events::tally::Tally;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
@@ -29,6 +31,8 @@ pub struct CopyTotal {
     start: Instant,
     hosts: usize,
     well: usize,
+    /// The hosts whose copy is complete, while their check runs.
+    checking: HashSet<usize>,
     /// What failed hosts have of their copies, what they should have, and how many hosts have anything.
     kept: (u64, u64, usize),
     is_terminal: bool,
@@ -43,6 +47,7 @@ impl CopyTotal {
             start: Instant::now(),
             hosts,
             well: 0,
+            checking: HashSet::new(),
             kept: (0, 0, 0),
             is_terminal,
         }
@@ -84,8 +89,11 @@ impl Report for CopyTotal {
     fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
         match &event.kind {
             EventKind::Copied(progress) => self.copied.note(job.number, *progress),
+            EventKind::Checking => drop(self.checking.insert(job.number)),
             EventKind::Finished { outcome, .. } => {
-                let is_well = outcome.class() == Class::Ok;
+                // A check runs once all is copied, and whatever it finds, the files are there.
+                let is_checked = self.checking.remove(&job.number) || outcome.class() == Class::Check;
+                let is_well = outcome.class() == Class::Ok || is_checked;
                 self.copied.end(job.number, is_well);
                 self.well += usize::from(is_well);
                 if let Some(progress) = self.copied.of(job.number).filter(|progress| !is_well && progress.done > 0) {

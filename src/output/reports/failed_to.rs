@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::report_file::ReportFile;
-use crate::events::event::{Class, Event, EventKind, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Stream};
+use crate::events::tally::Tally;
 use crate::hosts::{self, Origin};
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
@@ -98,7 +99,7 @@ impl FailedTo {
         if is_chosen && own.as_ref().is_some_and(Own::has_many_in_a_line) {
             return Err(io::Error::other(
                 "this hosts file of the run has groups or ranges; rewriting it would lose the hosts that --only, \
-                 --exclude and --host-glob leave out: name another file",
+                 --exclude, --host-glob and --shard leave out: name another file",
             ));
         }
         // A host without an outcome counts as failed.
@@ -127,7 +128,7 @@ impl FailedTo {
         let mut is_first = |job: &Job| {
             let source = match &job.spec.origin {
                 Origin::File { file, .. } => Some(Arc::clone(file)),
-                Origin::Text(_) | Origin::List { .. } => None,
+                Origin::Text(_) | Origin::List { .. } | Origin::Output { .. } => None,
             };
             *told.entry(job.spec.line()).or_insert_with(|| source.clone()) == source
         };

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::events::event::{Class, Outcome};
+use crate::events::event::{Class, HostStage, Outcome};
 use crate::plan::job::Job;
 use crate::plan::program::Program;
 
@@ -29,7 +29,7 @@ impl FailuresByReason {
         }
     }
 
-    /// Takes the reasons, the most frequent first.
+    /// Takes the reasons, the most frequent first; but hosts that were stopped come after those that failed by themselves.
     pub fn take(&mut self) -> Vec<Reason> {
         let mut reasons: Vec<Reason> = (self.0.drain())
             .map(|((class, brief), mut jobs)| {
@@ -37,8 +37,20 @@ impl FailuresByReason {
                 Reason { class, brief, jobs }
             })
             .collect();
-        reasons.sort_by_key(|reason| (Reverse(reason.jobs.len()), reason.jobs[0]));
+        reasons.sort_by_key(|reason| (reason.class == Class::Cancelled, Reverse(reason.jobs.len()), reason.jobs[0]));
         reasons
+    }
+}
+
+/// Whether a host was not even started, since the run was stopped before its turn.
+pub fn was_never_started(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Cancelled { stage, .. } => *stage == HostStage::Waiting,
+        Outcome::Recorded(recorded) if recorded.class == Class::Cancelled => {
+            let never = Outcome::Cancelled { stage: HostStage::Waiting, why: None };
+            recorded.message.starts_with(&never.to_string())
+        }
+        _ => false,
     }
 }
 

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat};
 
-use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Event, EventKind, Outcome, Stream};
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
-use crate::hosts::file_names;
+use crate::events::tally::Tally;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
@@ -82,12 +82,11 @@ enum HostFileState {
 }
 
 impl Files {
-    /// Creates the directories. `user` is the login name that file names leave out.
+    /// Creates the directories for files of these names, by the number of the job.
     ///
     /// # Errors
     /// A directory or files in it cannot be created, or another run uses it.
-    pub fn new(directories: Directories, jobs: &[Job], user: Option<&str>) -> Result<Files, DirectoryError> {
-        let names = file_names::of_hosts(jobs.iter().map(|job| &job.spec), user);
+    pub fn new(directories: Directories, names: Vec<String>) -> Result<Files, DirectoryError> {
         let (mut places, mut locks, mut locked) = ([None, None], Vec::new(), Vec::new());
         for ((option, path), place) in ["--outdir", "--errdir"].iter().zip(&directories.of).zip(&mut places) {
             let Some(path) = path else { continue };
@@ -109,7 +108,7 @@ impl Files {
             *place = Some(directory);
         }
         let mut open = Vec::new();
-        open.resize_with(jobs.len(), Default::default);
+        open.resize_with(names.len(), Default::default);
         Ok(Files { directories, places, _locks: locks, names, open })
     }
 

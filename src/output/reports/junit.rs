@@ -2,24 +2,26 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::failures::with_hint;
+use super::failures::{was_never_started, with_hint};
 use super::last_lines::LastLines;
 use super::report_file::ReportFile;
 use super::timeline::Timeline;
-use crate::events::event::{BatchNews, Class, Event, EventKind, Outcome, Tally};
-use crate::output::clock::Clock;
+use crate::events::batch::BatchNews;
+use crate::events::event::{Class, Event, EventKind, Outcome};
+use crate::events::tally::Tally;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::system::clock::Clock;
 use crate::text::message::reason;
 use crate::text::sanitize::is_harmful;
 
 /// JUnit's XML: a test suite with a test case for each host, in the order of the list; named by its label, with the seconds
 /// from its start to its end.
 ///
-/// A failed command is a `failure`, any other failure an `error`; `type` is the word of the outcome, the
+/// A failed command is a `failure`, any other failure an `error`, a host that was never started is `skipped`; `type` is the word of the outcome, the
 /// text has its message and hint, and `system-out` the last lines of both streams. What XML cannot represent, such as control
 /// characters, is written as `\u{1b}`.
 pub struct Junit {
@@ -33,18 +35,18 @@ pub struct Junit {
 #[derive(Default)]
 struct Case {
     timeline: Timeline,
-    /// The failure.
-    problem: Option<(Class, String)>,
+    /// The failure: its element, the class and the text.
+    problem: Option<(&'static str, Class, String)>,
     /// The number of its batch; 0 if there are none.
     batch: usize,
 }
 
 impl Junit {
-    /// Creates a report on `jobs`.
-    pub fn new(file: ReportFile, jobs: &Arc<[Job]>) -> Junit {
+    /// Creates a report on `jobs`, in a run that began with `clock`.
+    pub fn new(file: ReportFile, jobs: &Arc<[Job]>, clock: Clock) -> Junit {
         let mut cases = Vec::new();
         cases.resize_with(jobs.len(), Case::default);
-        Junit { file, clock: Clock::now(), jobs: Arc::clone(jobs), cases, lines: LastLines::new(jobs.len()) }
+        Junit { file, clock, jobs: Arc::clone(jobs), cases, lines: LastLines::new(jobs.len()) }
     }
 
     fn end(&mut self, job: &Job, outcome: &Outcome, output: &mut Output) {
@@ -52,7 +54,8 @@ impl Junit {
             output.fault(format!("--junit: the last lines of {} could not be kept: {}", job.label, reason(&error)));
         }
         if outcome.class() != Class::Ok {
-            self.cases[job.number].problem = Some((outcome.class(), with_hint(outcome, output.program)));
+            let element = if was_never_started(outcome) { SKIPPED } else { element(outcome.class()) };
+            self.cases[job.number].problem = Some((element, outcome.class(), with_hint(outcome, output.program)));
         }
     }
 
@@ -70,14 +73,21 @@ impl Junit {
                 )
             }
         };
-        let Some((class, problem)) = &case.problem else {
+        let Some((element, class, problem)) = &case.problem else {
             let rest =
                 if properties.is_empty() { "/>\n".to_owned() } else { format!(">\n{properties}    </testcase>\n") };
             xml.push_str(&rest);
             return Ok(());
         };
-        let element = element(*class);
-        let _ = write!(xml, ">\n{properties}      <{element} type=\"{}\" message=\"", class.word());
+        let _ = write!(xml, ">\n{properties}      <{element}");
+        if *element == SKIPPED {
+            // It has a message only.
+            xml.push_str(" message=\"");
+            escape(problem.lines().next().unwrap_or_default(), xml);
+            xml.push_str("\"/>\n    </testcase>\n");
+            return Ok(());
+        }
+        let _ = write!(xml, " type=\"{}\" message=\"", class.word());
         escape(problem.lines().next().unwrap_or_default(), xml);
         xml.push_str("\">");
         escape(problem, xml);
@@ -109,14 +119,13 @@ impl Report for Junit {
     }
 
     fn finish(&mut self, tally: &Tally, output: &mut Output) {
-        let count = |wanted: &str| {
-            let bad = tally.iter().filter(|(class, _)| *class != Class::Ok && element(*class) == wanted);
-            bad.map(|(_, count)| count).sum::<usize>()
-        };
-        let time = seconds(Instant::now().saturating_duration_since(self.clock.start));
-        let (tests, failures, errors) = (tally.total(), count("failure"), count("error"));
-        let counts =
-            format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"0\" time=\"{time}\"");
+        let problems = || self.cases.iter().filter_map(|case| case.problem.as_ref());
+        let count = |wanted: &str| problems().filter(|(element, ..)| *element == wanted).count();
+        let time = seconds(self.clock.elapsed());
+        let (tests, failures, errors, skipped) = (tally.total(), count("failure"), count("error"), count(SKIPPED));
+        let counts = format!(
+            "tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" time=\"{time}\""
+        );
         // The schema has no place for a zone or parts of a second.
         let stamp = self.clock.rfc3339(self.clock.start);
         let mut xml = format!(
@@ -133,10 +142,13 @@ impl Report for Junit {
     }
 }
 
-/// Returns the JUnit element of an outcome: a failure if the test itself failed, an error otherwise.
+/// The JUnit element of a host that was never started.
+const SKIPPED: &str = "skipped";
+
+/// Returns the JUnit element of another outcome: a failure if the test itself failed, an error otherwise.
 fn element(class: Class) -> &'static str {
     match class {
-        Class::Ok | Class::Exit | Class::Signal | Class::Copy => "failure",
+        Class::Ok | Class::Exit | Class::Signal | Class::Check | Class::Copy => "failure",
         Class::Timeout
         | Class::Cancelled
         | Class::Dns

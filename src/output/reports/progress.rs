@@ -9,8 +9,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::copy_rate::Copied;
 use super::retries::Retries;
-use crate::events::event::{BatchNews, Class, Event, EventKind, Tally};
+use crate::events::batch::BatchNews;
+use crate::events::event::{Class, Event, EventKind};
 use crate::events::interruption::Interruption;
+use crate::events::tally::Tally;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
@@ -49,6 +51,8 @@ enum Doing {
     Running,
     /// It waits for another attempt.
     Retrying,
+    /// Its command has succeeded, and the check is repeated.
+    Checking,
 }
 
 /// Counts the hosts.
@@ -58,7 +62,7 @@ pub struct Progress {
     start: Instant,
     /// What each host does, by the number of the job, and how many do so.
     doing: Vec<Doing>,
-    counts: [usize; 4],
+    counts: [usize; 5],
     /// The hosts that have begun and not ended, by the time since when, with their labels.
     begun: BTreeMap<(Instant, usize), String>,
     /// Start times, by the number of the job.
@@ -83,7 +87,7 @@ impl Progress {
         let target = ProgressDrawTarget::term_like(Box::new(Paper(Arc::clone(&drawn))));
         let bar = ProgressBar::with_draw_target(Some(jobs as u64), target);
         bar.set_style(style(true));
-        let mut counts = [0; 4];
+        let mut counts = [0; 5];
         counts[Doing::Nothing as usize] = jobs;
         let copied = Copied::new(jobs);
         Progress {
@@ -111,18 +115,22 @@ impl Progress {
     fn text(&mut self, now: Instant, width: usize) -> String {
         let mut counts = Vec::new();
         counts.extend(self.batch.map(|_| "hosts".to_owned()));
-        let [connecting, running] = [Doing::Connecting, Doing::Running].map(|doing| self.counts[doing as usize]);
+        let doing = [Doing::Connecting, Doing::Running, Doing::Checking];
+        let [connecting, running, checking] = doing.map(|doing| self.counts[doing as usize]);
         if let (Some(until), false) = (self.pause, self.is_stopping) {
-            let left = until.saturating_duration_since(now).as_secs();
+            let left = until.saturating_duration_since(now).as_millis().div_ceil(1000);
             counts.push(format!("next batch in {}:{:02}", left / 60, left % 60));
         } else if self.is_stopping {
-            counts.push(format!("{} stopping", connecting + running));
+            counts.push(format!("{} stopping", connecting + running + checking));
         } else {
             if connecting > 0 {
                 counts.push(format!("{connecting} connecting"));
             }
-            if running > 0 || connecting + self.counts[Doing::Retrying as usize] == 0 {
+            if running > 0 || connecting + checking + self.counts[Doing::Retrying as usize] == 0 {
                 counts.push(format!("{running} running"));
+            }
+            if checking > 0 {
+                counts.push(format!("{checking} checking"));
             }
         }
         let mut others = Vec::new();
@@ -154,6 +162,7 @@ impl Progress {
                 let doing = match self.doing[job] {
                     Doing::Connecting if !self.is_stopping => ", connecting",
                     Doing::Retrying => ", retrying",
+                    Doing::Checking if !self.is_stopping => ", checking",
                     _ => "",
                 };
                 format!("{} ({} s{doing})", sanitize(label), time.as_secs())
@@ -203,6 +212,7 @@ impl Report for Progress {
         match &event.kind {
             EventKind::Started | EventKind::Resumed => self.set(job, Doing::Connecting, event.at),
             EventKind::Connected => self.set(job, Doing::Running, event.at),
+            EventKind::Checking => self.set(job, Doing::Checking, event.at),
             EventKind::Paused { reason, until } => {
                 self.set(job, Doing::Retrying, event.at);
                 self.retries.begin(job.number, reason, *until);
@@ -218,6 +228,7 @@ impl Report for Progress {
             EventKind::Batch(_)
             | EventKind::Attempted(_)
             | EventKind::Output { .. }
+            | EventKind::Checked(_)
             | EventKind::Note(_)
             | EventKind::Warning(_) => {}
         }
@@ -364,6 +375,23 @@ mod tests {
         assert!(line.ends_with(" 1 running, 118 MB of 4.5 GB, 118 MB/s, 0:38 left, 0:03"), "{line}");
         let line = shown(0, 6, EventKind::Finished { outcome: Outcome::Exited(1), attempts: 1 });
         assert!(line.ends_with(" 1/3 0 running, 1 failed, 118 MB of 3.1 GB, 29.5 MB/s, 1:42 left"), "{line}");
+    }
+
+    #[test]
+    fn hosts_whose_check_is_repeated_are_counted_apart() {
+        let jobs = crate::plan::job::of_list("a b c");
+        let mut progress = Progress::new(jobs.len());
+        let mut shown = |job, seconds, kind| line_after(&mut progress, &jobs, job, seconds, kind);
+        for job in 0..2 {
+            shown(job, 1, EventKind::Started);
+            shown(job, 1, EventKind::Connected);
+        }
+        let line = shown(0, 2, EventKind::Checking);
+        assert!(line.ends_with(" 0/3 1 running, 1 checking, 0:02"), "{line}");
+        let line = shown(1, 5, EventKind::Checking);
+        assert!(line.ends_with(" 0/3 2 checking, 0:05, slowest a (4 s, checking)"), "{line}");
+        let line = shown(1, 5, EventKind::Finished { outcome: Outcome::Exited(0), attempts: 1 });
+        assert!(line.ends_with(" 1/3 1 checking, 0:05, slowest a (4 s, checking)"), "{line}");
     }
 
     #[test]

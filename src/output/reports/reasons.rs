@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream};
+use crate::events::tally::Tally;
 use crate::output::formats::quiet::harmless;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;

@@ -4,11 +4,13 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::failures::{FailuresByReason, Reason};
+use super::failures::{FailuresByReason, Reason, was_never_started};
 use super::timeline::{Phases, Timeline};
-use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream};
+use crate::events::tally::Tally;
 use crate::hosts::nodeset::fold;
 use crate::output::multiplexer::Report;
+use crate::output::style::Face;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::text::sanitize::{columns, filling, sanitize};
@@ -24,23 +26,75 @@ const TITLE: usize = 15;
 /// Columns of the longest aligned label: the numbers after it fit in a line of 80.
 const LONGEST_LABEL: usize = 48;
 
-/// Whether only the recap reports the end of a host in a run of `hosts`: thousands of stopped hosts
-/// would print the same line. A host that may still run its command gets its line.
+/// From this many hosts on that were never started, the recap names them together.
+const MANY_NOT_STARTED: usize = 3;
+
+/// Whether the end of a host in a run of `hosts` has no line of its own: thousands of stopped hosts
+/// would print the same one. The recap has them, or [`NotStarted`]. A host that may still run its command gets its line.
 pub fn is_for_recap(outcome: &Outcome, hosts: usize) -> bool {
-    hosts > FEW_HOSTS && matches!(outcome, Outcome::Cancelled { .. })
+    let was_stopped = match outcome {
+        Outcome::Cancelled { .. } => true,
+        Outcome::Recorded(recorded) => recorded.class == Class::Cancelled,
+        _ => false,
+    };
+    hosts > FEW_HOSTS && was_stopped || was_never_started(outcome)
 }
 
-/// The recap: the hosts that failed, folded, by reason, the most frequent one first: `  38 auth: deploy: refused after ...: web[01-38]`.
-/// On standard error, if the run had more than [`FEW_HOSTS`] or more output than a screen shows.
+/// The lines of hosts that were never started, at the end of a run whose recap does not have them, on standard error.
+pub struct NotStarted {
+    /// How many hosts the run has.
+    hosts: usize,
+    face: Face,
+    /// The lines of the first of them.
+    lines: Vec<String>,
+    count: usize,
+}
+
+impl NotStarted {
+    /// Creates a report for a run of `hosts` hosts.
+    pub fn new(hosts: usize, face: Face) -> NotStarted {
+        NotStarted { hosts, face, lines: Vec::new(), count: 0 }
+    }
+}
+
+impl Report for NotStarted {
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
+        if let EventKind::Finished { outcome, .. } = &event.kind
+            && was_never_started(outcome)
+        {
+            self.count += 1;
+            if self.count < MANY_NOT_STARTED {
+                let (name, text) = (output.program.name(), outcome.to_string());
+                self.lines.push(format!("{name}: {}: {}", sanitize(&job.label), sanitize(&text)));
+            }
+        }
+    }
+
+    fn finish(&mut self, _: &Tally, output: &mut Output) {
+        if self.hosts > FEW_HOSTS || self.count >= MANY_NOT_STARTED {
+            return;
+        }
+        for line in &self.lines {
+            let _ = writeln!(output.buffer(Stream::Stderr), "{}", self.face.outcome(false, line));
+        }
+    }
+}
+
+/// The recap: the hosts that failed, folded, by reason, in the order of [`FailuresByReason`]: `  38 auth: deploy: refused after ...: web[01-38]`.
+/// On standard error, if the run had more than [`FEW_HOSTS`] or more output than a screen shows, or if hosts that were never started have
+/// no lines of their own.
 pub struct FailureReport {
     jobs: Arc<[Job]>,
     failures: FailuresByReason,
+    /// Whether hosts that were never started have no other line.
+    has_not_started: bool,
+    not_started: usize,
 }
 
 impl FailureReport {
-    /// Creates a report on `jobs`.
-    pub fn new(jobs: &Arc<[Job]>) -> FailureReport {
-        FailureReport { jobs: Arc::clone(jobs), failures: FailuresByReason::default() }
+    /// Creates a report on `jobs`, alone with those that were never started or not.
+    pub fn new(jobs: &Arc<[Job]>, has_not_started: bool) -> FailureReport {
+        FailureReport { jobs: Arc::clone(jobs), failures: FailuresByReason::default(), has_not_started, not_started: 0 }
     }
 }
 
@@ -48,16 +102,19 @@ impl Report for FailureReport {
     fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
         if let EventKind::Finished { outcome, .. } = &event.kind {
             self.failures.note(job, outcome);
+            self.not_started += usize::from(was_never_started(outcome));
         }
     }
 
     fn finish(&mut self, _: &Tally, output: &mut Output) {
         let reasons = self.failures.take();
         let is_long = self.jobs.len() > FEW_HOSTS || self.jobs.len() > 1 && output.fills_screen();
-        if reasons.is_empty() || !is_long {
+        let is_needed = self.has_not_started && self.not_started >= MANY_NOT_STARTED;
+        if reasons.is_empty() || !is_long && !is_needed {
             return;
         }
-        let width = reasons[0].jobs.len().to_string().len();
+        let most = reasons.iter().map(|reason| reason.jobs.len()).max().unwrap_or_default();
+        let width = most.to_string().len();
         let buffer = output.buffer(Stream::Stderr);
         for Reason { brief, jobs, .. } in reasons.iter().take(REASONS) {
             let names = fold(jobs.iter().map(|number| self.jobs[*number].label.as_str()));
@@ -79,10 +136,10 @@ pub struct Times {
 }
 
 impl Times {
-    /// Creates a report on `jobs`, in a run that begins now.
-    pub fn new(jobs: &Arc<[Job]>) -> Times {
+    /// Creates a report on `jobs`, in a run that began at `start`.
+    pub fn new(jobs: &Arc<[Job]>, start: Instant) -> Times {
         let timelines = vec![Timeline::default(); jobs.len()];
-        Times { start: Instant::now(), jobs: Arc::clone(jobs), timelines }
+        Times { start, jobs: Arc::clone(jobs), timelines }
     }
 }
 

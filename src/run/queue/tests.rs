@@ -8,11 +8,13 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::*;
-use crate::events::event::{BatchNews, Class};
+use crate::events::batch::BatchNews;
+use crate::events::event::Class;
 use crate::plan::failure_limit::{Limits, StopMode};
 use crate::plan::portion::Portion;
 use crate::plan::retry::RetryPolicy;
 use crate::plan::rolling::{BatchSizes, Order, Rate, Rolling};
+use crate::run::earlier::Earlier;
 use crate::run::pool::{self, AttemptResult};
 use crate::run::room::Threads;
 
@@ -165,7 +167,7 @@ fn check(case: Case) -> Result<(), TestCaseError> {
             attempt(&case, &seen, &failures, job.number, task, &cancel)
         }
     };
-    let working = pool::start(jobs, plan, &failures, &cancel, work).expect("threads");
+    let working = pool::start(jobs, plan, Earlier::default(), (&failures, &cancel), work).expect("threads");
 
     let batches = case.rolling.batches.of(hosts);
     let order = case.rolling.order.of(hosts);
@@ -263,7 +265,7 @@ fn hosts_start_in_their_order() {
             terminal: None,
         };
         let work = |_: &Job, _: &mut Task, _: &Sender<Event>| AttemptResult::Ended(Outcome::Exited(0));
-        let events = pool::start(jobs, plan, &failures, &cancel, work).expect("threads").events;
+        let events = pool::start(jobs, plan, Earlier::default(), (&failures, &cancel), work).expect("threads").events;
         let started = events.iter().filter(|event| matches!(event.kind, EventKind::Started)).map(|event| event.job);
         assert_eq!(started.collect::<Vec<_>>(), order.of(tries.len()), "{order}");
     }

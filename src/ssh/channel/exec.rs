@@ -76,7 +76,12 @@ pub struct ChannelIo<'a> {
     pub dialogue: Option<&'a mut dyn Dialogue>,
     /// The sudo that starts it, which comes first.
     pub sudo: Option<Conversation>,
+    /// Gets its output and error output instead of the user.
+    pub listener: Option<Listener<'a>>,
 }
+
+/// Takes output of a command.
+pub type Listener<'l> = Box<dyn FnMut(Stream, Vec<u8>) + 'l>;
 
 /// Runs `command` on `session`, sends its input, reports its output as events, and returns how it ended. `watch` limits
 /// the channel open, the requests and the answer to the exec request; the command itself is limited by its own timeout
@@ -93,10 +98,11 @@ pub fn run(
         Ok(started) => started,
         Err(outcome) => return outcome,
     };
-    for text in made.missing {
+    // A listener's command comes after another, for which they were told.
+    for text in made.missing.into_iter().filter(|_| io.listener.is_none()) {
         let _ = events.send(Event::now(command.job, EventKind::Warning(Notice::Missing(text))));
     }
-    let ChannelIo { mut stdin, dialogue, sudo } = io;
+    let ChannelIo { mut stdin, dialogue, sudo, listener } = io;
     if sudo.is_some() {
         stdin.hold();
     }
@@ -111,6 +117,7 @@ pub fn run(
         unanswered: made.unanswered,
         sudo,
         sudo_stop: None,
+        listener,
         events,
         cancel: watch.cancel(),
         deadline: command.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
@@ -203,6 +210,7 @@ struct Running<'a> {
     sudo: Option<Conversation>,
     /// How to stop a command that sudo started.
     sudo_stop: Option<SudoStop>,
+    listener: Option<Listener<'a>>,
     events: &'a Sender<Event>,
     cancel: &'a Cancel,
     deadline: Option<Instant>,

@@ -383,7 +383,7 @@ impl Trial<'_, '_> {
     /// Returns the outcome of an interrupted step.
     fn stopped(&mut self, stop: Stop) -> Outcome {
         match stop {
-            Stop::Job(outcome) if self.told.is_some() => of_secret(outcome),
+            Stop::Job(outcome) if self.error.told_secret => of_secret(outcome),
             Stop::Job(outcome) => outcome,
             Stop::Ssh(error) => self.ended(&error, None),
         }

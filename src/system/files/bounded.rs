@@ -17,7 +17,7 @@ use crate::system::poll::Patience;
 use crate::system::sink;
 use crate::text::sanitize::sanitize;
 
-/// The largest list of hosts, of arguments for them or of host keys: 100,000 hosts with 600 bytes each.
+/// The largest list of hosts, of arguments for them or of host keys: 1,000,000 hosts with 67 bytes each.
 pub const LIST: u64 = 64 << 20;
 /// The largest ssh_config, all of its files together.
 pub const SSH_CONFIG: u64 = 16 << 20;

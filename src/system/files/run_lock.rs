@@ -29,6 +29,13 @@ pub struct Taken {
     process: Option<u32>,
 }
 
+impl Taken {
+    /// Returns the process that has the lock, if the system knows it.
+    pub fn process(&self) -> Option<u32> {
+        self.process
+    }
+}
+
 impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.process {
@@ -86,6 +93,29 @@ impl RunLock {
     /// Another process has locked it.
     pub fn of_file(file: impl AsFd) -> Result<(), Taken> {
         lock(file.as_fd()).map(drop)
+    }
+
+    /// The same, but a file system without locks is an error.
+    ///
+    /// # Errors
+    /// Another process has locked it, or it cannot be locked.
+    pub fn require(file: impl AsFd) -> std::io::Result<()> {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(()),
+            Err(Errno::WOULDBLOCK) => Err(Taken { process: holder(file.as_fd()) }.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether no other process has locked a file. A file system without locks never tells.
+    pub fn is_free(file: impl AsFd) -> Result<(), Taken> {
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) => Err(Taken { process: holder(file.as_fd()) }),
+            _ => {
+                let _ = flock(&file, FlockOperation::Unlock);
+                Ok(())
+            }
+        }
     }
 
     /// Locks a file that is replaced as a whole, by a file next to it, which is removed with the lock; `None` if that

@@ -109,6 +109,10 @@ impl Running<'_> {
             Some(spoken) => (Stream::Stderr, spoken.hear(stream, bytes)),
             None => (stream, bytes),
         };
+        if let Some(listener) = self.listener.as_mut().filter(|_| !bytes.is_empty()) {
+            listener(stream, bytes);
+            return None;
+        }
         (!bytes.is_empty()).then(|| Event::now(self.command.job, EventKind::Output { stream, bytes }))
     }
 
