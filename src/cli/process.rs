@@ -11,7 +11,7 @@ use crate::events::exit_status;
 use crate::plan::program::Program;
 use crate::ssh::was_closed_at_start;
 use crate::system::panics::Told;
-use crate::system::{panics, password_source, redact};
+use crate::system::{panics, password_source, process_name, redact};
 use crate::text::message::reason;
 
 /// Runs the process, from the command line to the exit status.
@@ -23,7 +23,11 @@ pub fn main() -> ExitCode {
             rsync::NO_CONNECTION
         }));
     }
-    let program = Program::called(std::env::args_os().next().as_deref());
+    let called = std::env::args_os().next();
+    let program = Program::called(called.as_deref());
+    if let Some(called) = called.filter(|_| program != Program::Pssh) {
+        process_name::set(&called);
+    }
     panics::install(move |told| match told {
         Told::Line(text) => notices::complain(program, text),
         Told::Trace(text) => notices::raw_stderr(text),

@@ -1,12 +1,14 @@
 //! One program under five names, and the small ones that start it.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pssh::internal::Program;
 
@@ -118,6 +120,45 @@ fn without_pssh_a_launcher_says_what_is_missing() {
         fs::remove_file(&pssh).expect("the link");
         fs::write(&pssh, "").expect("a file");
         fails("Permission denied");
+        // The original pssh would run the names of the files as a command.
+        let ran = directory.join("ran");
+        fs::write(&pssh, format!("#!/bin/sh\n>{}\n", ran.display())).expect("a script");
+        fs::set_permissions(&pssh, Permissions::from_mode(0o755)).expect("a program");
+        fails("it is a script, not the pssh of this suite");
+        assert!(!ran.exists(), "{name} ran it");
+    }
+}
+
+#[test]
+fn a_process_has_the_name_of_the_program_and_is_the_only_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let link = dir.path().join(Program::Prsync.debian_name());
+    symlink(path_of(Program::Pssh), &link).expect("a link");
+    let launchers = LAUNCHERS.map(|program| (Path::new(path_of(program)).to_owned(), program.name()));
+    for (file, name) in launchers.into_iter().chain([(link, Program::Prsync.debian_name())]) {
+        // It waits for hosts.
+        let mut command = Command::new(&file);
+        let arguments: &[&str] = if name == "pnuke" { &["-h", "-", "a"] } else { &["-h", "-", "a", "b"] };
+        command.args(arguments).env_clear().stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it can be run");
+        let proc = Path::new("/proc").join(child.id().to_string());
+        let read = |name: &str| fs::read_to_string(proc.join(name)).unwrap_or_default();
+        let reads_hosts = || {
+            let is_pssh = fs::read_link(proc.join("exe")).is_ok_and(|exe| exe.ends_with("pssh"));
+            is_pssh && read("comm") == format!("{name}\n")
+        };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !reads_hosts() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let seen = (read("comm"), read("cmdline"), read(&format!("task/{}/children", child.id())));
+        // No hosts at all: a wrong use, and the status is that of this process.
+        drop(child.stdin.take());
+        let status = child.wait().expect("it ends");
+        let called = if name.starts_with("parallel-") { file.to_str().expect("text") } else { name };
+        let cmdline = format!("{called}\0{}\0", arguments.join("\0"));
+        assert_eq!(seen, (format!("{name}\n"), cmdline, String::new()));
+        assert_eq!(status.code(), Some(2), "{name}");
     }
 }
 
@@ -126,15 +167,14 @@ fn a_launcher_hands_over_arguments_streams_and_the_process() {
     let dir = tempfile::tempdir().expect("a directory");
     let launcher = dir.path().join("pnuke");
     fs::copy(path_of(Program::Pnuke), &launcher).expect("a copy");
-    // What pssh gets: the process, its descriptors, each argument; and signals as they were.
-    let pssh = dir.path().join("pssh");
-    let script = "#!/bin/sh\necho $$; printf '<%s>' \"$@\"; echo; for fd in 0 1 2 7; do [ -e /proc/$$/fd/$fd ] && echo $fd; done\n\
+    // What pssh gets: the process, its descriptors, each argument; and signals as they were. A shell in its place tells.
+    fs::copy("/bin/sh", dir.path().join("pssh")).expect("a copy");
+    let script = "echo $$; printf '<%s>' \"$@\"; echo; for fd in 0 1 2 7; do [ -e /proc/$$/fd/$fd ] && echo $fd; done\n\
                   grep SigIgn /proc/$$/status; exit 42\n";
-    fs::write(&pssh, script).expect("a script");
-    fs::set_permissions(&pssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a program");
     let shell = "echo $$; trap '' HUP; exec \"$@\" 7</dev/null 2>&-";
     let mut command = Command::new("sh");
-    command.args(["-c", shell, "sh"]).arg(&launcher).args(["", "a b", "--", "-x"]).arg(OsStr::from_bytes(b"\xff\n"));
+    command.args(["-c", shell, "sh"]).arg(&launcher);
+    command.args(["-c", script, "sh", "", "a b", "--", "-x"]).arg(OsStr::from_bytes(b"\xff\n"));
     let output = run(command.stdin(Stdio::null()));
     let (pid, rest) = output.stdout.split_at(output.stdout.iter().position(|byte| *byte == b'\n').expect("a line") + 1);
     // SIGHUP is bit 0; SIGPIPE, which Rust ignores, is not among them.

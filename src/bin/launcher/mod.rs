@@ -7,7 +7,8 @@
 #[path = "../../ssh/ffi/at_start.rs"]
 mod at_start;
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub fn launch(name: &str) -> ExitCode {
             let pssh = own.with_file_name("pssh");
             let problem = if is_same(&own, &pssh) {
                 "it is this launcher, not pssh".to_owned()
+            } else if is_script(&pssh) {
+                "it is a script, not the pssh of this suite".to_owned()
             } else {
                 reason(&exec(name, &pssh))
             };
@@ -70,6 +73,14 @@ fn without_proc() -> Option<PathBuf> {
 fn is_same(own: &Path, pssh: &Path) -> bool {
     let identity = |file: &Path| file.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
     identity(pssh).is_some_and(|pssh| identity(own) == Some(pssh))
+}
+
+/// Whether a file is a script, as the original pssh is: that would run the names of files to copy as a command on all hosts. A script that
+/// starts the right pssh would lose the name.
+fn is_script(file: &Path) -> bool {
+    let mut start = [0; 2];
+    // Whatever cannot be read: exec says why.
+    File::open(file).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"#!"
 }
 
 /// Replaces this process; gives the error if that fails.

@@ -46,8 +46,8 @@ functions! {
         data2: *const c_uchar,
         data2_len: usize,
     ) -> c_int;
-    /// Takes the first packet of this type that has `matched`, unless it is null, at `offset` (packet.h of the bundled libssh2; not in its interface). 0 if
-    /// there is one; its payload is the caller's to free then. Reads nothing.
+    /// Takes the first packet of this type that has `matched`, unless it is null, at `offset` (packet.h of the bundled libssh2; not in its
+    /// interface). 0 if there is one; its payload is the caller's to free then. Reads nothing.
     fn ssh2_packet_ask(
         session: *mut raw::LIBSSH2_SESSION,
         kind: c_uchar,
