@@ -126,7 +126,8 @@ const FORMATS: &[(Tool, Show)] = &[
 ];
 
 /// Without a journal, and with one.
-const JOURNAL: &[(Tool, Show)] = &[(Tool::This, Show::Lines), (Tool::This, Show::Journal)];
+const JOURNAL: &[(Tool, Show)] =
+    &[(Tool::This, Show::Lines), (Tool::This, Show::Journal), (Tool::This, Show::SlowJournal)];
 
 /// Everybody, and ssh itself: there is one host only.
 const SINGLE: &[(Tool, Show)] = &[

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::scenarios::{Case, ROUND_TRIP, Route};
 use crate::server::{self, Counts, Hosts, Wanted};
@@ -30,7 +31,7 @@ pub(crate) struct Site {
     pub(crate) journal: PathBuf,
     /// The user's home directory, as far as the environment says.
     pub(crate) home: PathBuf,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Site {
@@ -65,7 +66,7 @@ impl Site {
             output_directory: path("output"),
             journal: path("journal"),
             home: path("home"),
-            _directory: directory,
+            directory,
         };
         fs::write(&site.ssh_config, site.config(case.route)).context("cannot write ssh_config")?;
         Ok(site)
@@ -138,6 +139,17 @@ impl Site {
     /// The real round trip of the link.
     pub(crate) fn round_trip(&self) -> Result<Duration> {
         self.hosts.round_trip()
+    }
+
+    /// A library that makes syncs of the tool that loads it slow.
+    pub(crate) fn slow_disk(&self) -> Result<PathBuf> {
+        let path = |name: &str| self.directory.path().join(name);
+        fs::write(path("slow_disk.c"), include_str!("slow_disk.c")).context("cannot write slow_disk.c")?;
+        let mut compiler = Command::new("cc");
+        compiler.args(["-O2", "-shared", "-fPIC", "-o"]).arg(path("slow_disk.so")).arg(path("slow_disk.c"));
+        let status = compiler.status().context("cannot run the C compiler cc")?;
+        ensure!(status.success(), "the C compiler failed: {status}");
+        Ok(path("slow_disk.so"))
     }
 
     /// Makes room for the files of the next run.

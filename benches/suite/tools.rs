@@ -51,6 +51,8 @@ pub(crate) enum Show {
     Files,
     /// Lines as they come, of a run that is recorded.
     Journal,
+    /// The same on a disk that takes 10 ms for each sync.
+    SlowJournal,
 }
 
 impl Show {
@@ -63,6 +65,7 @@ impl Show {
             Show::Json => "json",
             Show::Files => "files",
             Show::Journal => "journal",
+            Show::SlowJournal => "slow-journal",
         }
     }
 }
@@ -182,7 +185,7 @@ impl Found {
             layout: match show {
                 _ if case.work == Work::Version => Layout::Anything,
                 Show::Lines if is_flood => Layout::Prefixed,
-                Show::Lines | Show::Journal => Layout::Named,
+                Show::Lines | Show::Journal | Show::SlowJournal => Layout::Named,
                 Show::Inline if is_flood => Layout::Blocks,
                 Show::Inline => Layout::Bare,
                 Show::Gather => Layout::Gathered,
@@ -191,6 +194,9 @@ impl Found {
             },
             files: (show == Show::Files).then(|| site.output_directory.clone()),
         };
+        if show == Show::SlowJournal {
+            invocation.environment.insert("LD_PRELOAD", text(&site.slow_disk()?)?);
+        }
         if case.work == Work::Version {
             let arguments = if self.tool == Tool::Xargs { &[] } else { self.tool.version_arguments() };
             invocation.arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
@@ -203,7 +209,7 @@ impl Found {
                 add(&["-F", &config, "-h", &hosts, "-p", &parallel]);
                 match show {
                     Show::Lines => {}
-                    Show::Journal => add(&["--journal", &text(&site.journal)?]),
+                    Show::Journal | Show::SlowJournal => add(&["--journal", &text(&site.journal)?]),
                     Show::Files => add(&["--format", "none", "-o", &text(&site.output_directory)?]),
                     show => add(&["--format", show.word()]),
                 }
