@@ -153,4 +153,4 @@ _pnuke() {
     esac
 }
 
-complete -F _pnuke pnuke
+complete -F _pnuke pnuke parallel-nuke

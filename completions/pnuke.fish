@@ -125,3 +125,4 @@ complete -c pnuke -n __pnuke_at_options -l dry-run -d 'Print what would be done 
 complete -c pnuke -n __pnuke_at_options -l sudo -d 'Run pkill with sudo'
 complete -c pnuke -n __pnuke_at_options -l run-as -d 'Run pkill as USER with sudo' -x -a '(__fish_complete_users)'
 complete -c pnuke -f
+complete -c parallel-nuke -w pnuke

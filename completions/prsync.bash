@@ -151,4 +151,4 @@ _prsync() {
     esac
 }
 
-complete -F _prsync prsync
+complete -F _prsync prsync parallel-rsync

@@ -127,3 +127,4 @@ complete -c prsync -n __prsync_at_options -l format -d 'Show how hosts ended in 
 complete -c prsync -n __prsync_at_options -l dry-run -d 'Print what would be done without connecting'
 complete -c prsync -n __prsync_at_options -s x -l extra-args -d 'Set rsync\'s own options, such as \'--delete -v\'' -x
 complete -c prsync -n __prsync_at_options -s X -l extra-arg -d 'Set one option of rsync, as it is' -x
+complete -c parallel-rsync -w prsync

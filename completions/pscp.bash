@@ -153,4 +153,4 @@ _pscp() {
     esac
 }
 
-complete -F _pscp pscp
+complete -F _pscp pscp parallel-scp

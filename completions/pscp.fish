@@ -129,3 +129,4 @@ complete -c pscp -n __pscp_at_options -s x -l extra-args -d 'Set scp\'s own opti
 complete -c pscp -n __pscp_at_options -s X -l extra-arg -d 'Add one word to scp\'s options, as it is' -x
 complete -c pscp -n __pscp_at_options -l sudo -d 'Read and write files on hosts with sudo'
 complete -c pscp -n __pscp_at_options -l run-as -d 'Read and write files on hosts as USER with sudo' -x -a '(__fish_complete_users)'
+complete -c parallel-scp -w pscp

@@ -154,4 +154,4 @@ _pslurp() {
     esac
 }
 
-complete -F _pslurp pslurp
+complete -F _pslurp pslurp parallel-slurp

@@ -130,3 +130,4 @@ complete -c pslurp -n __pslurp_at_options -s X -l extra-arg -d 'Add one word to 
 complete -c pslurp -n __pslurp_at_options -l sudo -d 'Read and write files on hosts with sudo'
 complete -c pslurp -n __pslurp_at_options -l run-as -d 'Read and write files on hosts as USER with sudo' -x -a '(__fish_complete_users)'
 complete -c pslurp -f
+complete -c parallel-slurp -w pslurp

@@ -157,4 +157,4 @@ _pssh() {
     esac
 }
 
-complete -F _pssh pssh
+complete -F _pssh pssh parallel-ssh

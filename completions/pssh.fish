@@ -149,3 +149,4 @@ complete -c pssh -n __pssh_at_options -l help -d 'Print this help'
 complete -c pssh -n __pssh_at_options -s V -l version -d 'Print the version'
 complete -c pssh -n __pssh_at_options -f -a '(__fish_complete_command)'
 complete -c pssh -n 'not __pssh_at_options' -F
+complete -c parallel-ssh -w pssh

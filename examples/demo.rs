@@ -2,9 +2,9 @@
 //! host that is down.
 //!
 //! ```text
-//! cargo run --release --example demo
-//! cargo run --release --example demo -- COMMAND...     runs another command on them
-//! cargo run --release --example demo -- --hold         keeps them up, for command lines of your own
+//! cargo run --example demo
+//! cargo run --example demo -- COMMAND...     runs another command on them
+//! cargo run --example demo -- --hold         keeps them up, for command lines of your own
 //! ```
 //!
 //! The commands are really run, by `sh` as the user who started the demo; the servers accept only the holder of a key

@@ -1,9 +1,7 @@
-//! pssh(1): runs a command on many hosts.
+//! pssh(1), and the other programs of the suite: the name that it is called by decides.
 
 use std::process::ExitCode;
 
-use pssh::internal::Program;
-
 fn main() -> ExitCode {
-    pssh::internal::main(Program::Pssh)
+    pssh::internal::main()
 }

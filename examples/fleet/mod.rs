@@ -147,7 +147,11 @@ pub(crate) fn build_pssh() -> Result<PathBuf> {
     let profile = profile.with_context(|| format!("{} is not in a directory of cargo", example.display()))?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--bin", "pssh", "--manifest-path"]);
+    build.args(["build", "--quiet", "--bin", "pssh"]);
+    // Together with an example, the program gets the dependencies that the example has: alone, it would need some of them with other
+    // features, and so the library once more.
+    build.arg("--example").arg(example.file_stem().unwrap_or_default());
+    build.arg("--manifest-path");
     build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
     build.args(same_target(profile)?);
     if !cfg!(feature = "vendored") {

@@ -1,7 +1,7 @@
 //! The pictures of the README and the guide, each from a real run, for dark and for light pages: pssh on a terminal, and throw-away SSH hosts as those of the demo.
 //!
 //! ```text
-//! cargo run --release --example screenshots
+//! cargo run --example screenshots
 //! ```
 //!
 //! It writes `docs/pictures/NAME-dark.svg` and `NAME-light.svg`. The order of lines of different hosts may be another each time; nothing else is. What the user's own

@@ -1,9 +1,9 @@
-//! pnuke(1): kills processes on many hosts.
+//! pnuke(1): kills processes on many hosts. Starts the `pssh` beside it.
+
+mod launcher;
 
 use std::process::ExitCode;
 
-use pssh::internal::Program;
-
 fn main() -> ExitCode {
-    pssh::internal::main(Program::Pnuke)
+    launcher::launch("pnuke")
 }

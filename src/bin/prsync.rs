@@ -1,9 +1,9 @@
-//! prsync(1): has rsync copy files to many hosts.
+//! prsync(1): has rsync copy files to many hosts. Starts the `pssh` beside it.
+
+mod launcher;
 
 use std::process::ExitCode;
 
-use pssh::internal::Program;
-
 fn main() -> ExitCode {
-    pssh::internal::main(Program::Prsync)
+    launcher::launch("prsync")
 }

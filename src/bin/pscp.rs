@@ -1,9 +1,9 @@
-//! pscp(1): copies files to many hosts.
+//! pscp(1): copies files to many hosts. Starts the `pssh` beside it.
+
+mod launcher;
 
 use std::process::ExitCode;
 
-use pssh::internal::Program;
-
 fn main() -> ExitCode {
-    pssh::internal::main(Program::Pscp)
+    launcher::launch("pscp")
 }

@@ -1,9 +1,9 @@
-//! pslurp(1): copies files from many hosts.
+//! pslurp(1): copies files from many hosts. Starts the `pssh` beside it.
+
+mod launcher;
 
 use std::process::ExitCode;
 
-use pssh::internal::Program;
-
 fn main() -> ExitCode {
-    pssh::internal::main(Program::Pslurp)
+    launcher::launch("pslurp")
 }

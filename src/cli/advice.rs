@@ -145,6 +145,9 @@ fn arguments(error: &HostArgsError) -> Option<String> {
 
 fn unprepared(error: &Unprepared) -> Option<String> {
     match error {
+        Unprepared::Libssh2(text) => {
+            Some(format!("{text}; build pssh with its own libssh2, without the feature system-libssh2"))
+        }
         Unprepared::Config(ConfigError::Unreadable { path, error }) => {
             Some(format!("{}: cannot read the file of -F: {}", path.display(), reason(error)))
         }

@@ -11,16 +11,22 @@ use crate::events::exit_status;
 use crate::plan::program::Program;
 use crate::ssh::was_closed_at_start;
 use crate::system::panics::Told;
-use crate::system::{panics, password_source, redact};
+use crate::system::{panics, password_source, process_name, redact};
 use crate::text::message::reason;
 
 /// Runs the process, from the command line to the exit status.
-pub fn main(program: Program) -> ExitCode {
+pub fn main() -> ExitCode {
     if let Some(status) = rsync::as_remote_shell(std::env::args_os()) {
         return ExitCode::from(status.unwrap_or_else(|problem| {
-            notices::complain(program, &problem);
+            // rsync starts the file of prsync, whose name is pssh.
+            notices::complain(Program::Prsync, &problem);
             rsync::NO_CONNECTION
         }));
+    }
+    let called = std::env::args_os().next();
+    let program = Program::called(called.as_deref());
+    if let Some(called) = called.filter(|_| program != Program::Pssh) {
+        process_name::set(&called);
     }
     panics::install(move |told| match told {
         Told::Line(text) => notices::complain(program, text),

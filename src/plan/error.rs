@@ -11,6 +11,9 @@ use crate::text::message::reason;
 /// Why a run cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Unprepared {
+    /// The libssh2 of this system lacks something (feature `system-libssh2`).
+    #[error("{0}")]
+    Libssh2(String),
     /// ssh_config or an option for it is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -65,7 +68,7 @@ impl BeforeStart for Unprepared {
             | Unprepared::KnownHosts { .. }
             | Unprepared::Length(_)
             | Unprepared::Unconfirmed => false,
-            Unprepared::System(_) => true,
+            Unprepared::Libssh2(_) | Unprepared::System(_) => true,
         }
     }
 }

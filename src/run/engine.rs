@@ -21,6 +21,7 @@ use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::{Job, MOST_HOSTS};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
+use crate::ssh;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::files::bounded;
 use crate::system::open_files::{self, Held};
@@ -78,6 +79,9 @@ impl Engine {
         sessions: Option<Arc<Sessions>>,
         cancel: &Cancel,
     ) -> Result<Engine, Unprepared> {
+        if let Some(unusable) = ssh::unusable() {
+            return Err(Unprepared::Libssh2(unusable.to_string()));
+        }
         settings.pool_size = settings.pool_size.min(specs.len()).max(1);
         let (runner, jobs) =
             bounded::under(cancel, || Runner::new(settings.clone(), specs, work, check, sessions, cancel))?;

@@ -24,4 +24,4 @@ pub(crate) mod watch;
 pub(crate) mod wire;
 
 pub use self::watch::Watch;
-pub use ffi::was_closed_at_start;
+pub use ffi::{unusable, was_closed_at_start};

@@ -12,6 +12,7 @@ pub mod open_files;
 pub mod panics;
 pub mod password_source;
 pub mod poll;
+pub mod process_name;
 pub mod quotation;
 pub mod redact;
 pub mod resolver;

@@ -87,11 +87,7 @@ fn licences_sources_and_versions_are_as_deny_toml_says() {
     for line in ["wildcards = \"deny\"", "unknown-registry = \"deny\"", "unknown-git = \"deny\""] {
         assert!(deny.lines().any(|other| other == line), "deny.toml has no {line:?}");
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let args = ["metadata", "--locked", "--format-version", "1", "--all-features"];
-    let output = Command::new(cargo).args(args).current_dir(root).output().expect("cargo");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let metadata = metadata();
     let packages = metadata["packages"].as_array().expect("packages");
     assert!(packages.len() > 100, "all of them");
     let mut problems = Vec::new();
@@ -112,4 +108,66 @@ fn licences_sources_and_versions_are_as_deny_toml_says() {
         problems.extend(ours.into_iter().flatten().filter(any).map(|dependency| format!("any {}", dependency["name"])));
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// What `cargo metadata` says.
+fn metadata() -> Value {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let args = ["metadata", "--locked", "--format-version", "1", "--all-features"];
+    let output = Command::new(cargo).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The number of a version: `1.89` is 1.89.0.
+fn version(text: &str) -> Vec<u32> {
+    let mut numbers: Vec<u32> = text.split('.').map(|number| number.parse().expect("a number")).collect();
+    numbers.resize(3, 0);
+    numbers
+}
+
+#[test]
+fn every_dependency_builds_with_the_oldest_rust_that_we_name() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("packages");
+    let own = packages.iter().find(|package| package["name"] == "pssh").expect("ours");
+    let ours = version(own["rust_version"].as_str().expect("a version"));
+    let newer = packages.iter().filter(|package| package["rust_version"].as_str().is_some_and(|it| version(it) > ours));
+    let newer: Vec<String> = newer.map(|package| format!("{} {}", package["name"], package["rust_version"])).collect();
+    assert!(newer.is_empty(), "rust-version is {ours:?}, but these need more: {newer:?}");
+}
+
+#[test]
+fn pre_releases_are_pinned() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("packages");
+    let own = packages.iter().find(|package| package["name"] == "pssh").expect("ours");
+    let mut pinned = 0;
+    for dependency in own["dependencies"].as_array().expect("dependencies") {
+        let wanted = dependency["req"].as_str().expect("a requirement");
+        if wanted.contains('-') {
+            // Cargo takes a newer pre-release for ^1.0.0-rc.1, whatever that needs.
+            assert!(wanted.starts_with('='), "{}: {wanted}: a pre-release has to be pinned with =", dependency["name"]);
+            pinned += 1;
+        }
+    }
+    assert_eq!(pinned, 1, "ssh-key");
+}
+
+#[test]
+fn every_dependency_has_a_reason() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).expect("Cargo.toml");
+    let (mut is_list, mut before, mut without, mut seen) = (false, "", Vec::new(), 0);
+    for line in text.lines() {
+        if line.starts_with('[') {
+            is_list = line == "[dependencies]" || line == "[dev-dependencies]";
+        } else if is_list && line.contains(" = ") && !line.starts_with('#') {
+            seen += 1;
+            if !before.starts_with("# ") {
+                without.push(line.to_owned());
+            }
+        }
+        before = line;
+    }
+    assert!(without.is_empty() && seen > 20, "{without:#?}");
 }

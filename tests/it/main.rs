@@ -117,6 +117,8 @@ mod journal;
 mod killed;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
+/// One program under five names.
+mod launchers;
 /// Which folder of the library imports which.
 mod layers;
 /// Columns, blocks and the status line.

@@ -118,4 +118,4 @@ _{{NAME}}() {
     esac
 }
 
-complete -F _{{NAME}} {{NAME}}
+complete -F _{{NAME}} {{NAME}} {{DEBIAN}}

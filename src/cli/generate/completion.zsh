@@ -1,4 +1,4 @@
-#compdef {{NAME}}
+#compdef {{NAME}} {{DEBIAN}}
 # Completions of {{NAME}} for zsh, made by {{NAME}} --generate zsh.
 
 # Adds the hosts and groups that {{NAME}} knows; the last argument has what may stand between two of them.

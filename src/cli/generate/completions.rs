@@ -186,6 +186,7 @@ fn bash(program: Program, options: &[Opt]) -> String {
         .replace("{{LONGS}}", &longs_with_value(options).join(" "))
         .replace("        {{VALUES}}\n", &values)
         .replace("{{WORDS}}", words)
+        .replace("{{DEBIAN}}", program.debian_name())
         .replace("{{NAME}}", program.name())
 }
 
@@ -235,7 +236,10 @@ fn zsh(program: Program, options: &[Opt]) -> String {
         Words::Files => "'*:path:_files'",
         Words::Other => "'*: : '",
     };
-    ZSH.replace("        {{SPECS}}\n", &specs).replace("{{WORDS}}", words).replace("{{NAME}}", program.name())
+    ZSH.replace("        {{SPECS}}\n", &specs)
+        .replace("{{WORDS}}", words)
+        .replace("{{DEBIAN}}", program.debian_name())
+        .replace("{{NAME}}", program.name())
 }
 
 const FISH: &str = include_str!("completion.fish");
@@ -281,6 +285,7 @@ fn fish(program: Program, options: &[Opt]) -> String {
             let _ = writeln!(text, "complete -c {name} -f");
         }
     }
+    let _ = writeln!(text, "complete -c {} -w {name}", program.debian_name());
     text
 }
 

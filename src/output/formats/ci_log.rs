@@ -326,7 +326,11 @@ mod tests {
                 let end = rest.iter().position(|c| matches!(c, '\x07' | '\u{9c}' | '\x1b'))?;
                 Some(end + if rest[end] == '\x1b' { 2.min(rest.len() - end) } else { 1 })
             }
-            ' '..='/' => Some(rest.iter().position(|c| !matches!(c, ' '..='/'))? + 1),
+            // Another ESC does not end it, but begins another one.
+            ' '..='/' => {
+                let end = rest.iter().position(|c| !matches!(c, ' '..='/')).filter(|end| rest[*end] != '\x1b')?;
+                Some(end + 1)
+            }
             _ => Some(0),
         }
     }

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libssh2_sys as raw;
 
+use super::beyond::{ssh2_crypt_methods, ssh2_mac_methods};
+
 /// `FIRST_BLOCK` of libssh2_priv.h: the block that begins with the length of the packet.
 const FIRST_BLOCK: c_int = 1;
 /// Block size of AES, the only cipher concerned.
@@ -44,7 +46,7 @@ type Function = Option<unsafe extern "C" fn()>;
 /// `struct crypt_method` of libssh2_priv.h.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct CryptMethod {
+pub(super) struct CryptMethod {
     name: *const c_char,
     pem_annotation: *const c_char,
     blocksize: c_int,
@@ -62,7 +64,7 @@ struct CryptMethod {
 /// `struct mac_method` of mac.h.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct MacMethod {
+pub(super) struct MacMethod {
     name: *const c_char,
     mac_len: c_int,
     key_len: c_int,
@@ -70,13 +72,6 @@ struct MacMethod {
     hash: Option<Hash>,
     dtor: Function,
     etm: c_int,
-}
-
-unsafe extern "C" {
-    /// The table of ciphers, which a null pointer ends (libssh2_priv.h of the bundled libssh2; not in its interface).
-    fn ssh2_crypt_methods() -> *mut *const CryptMethod;
-    /// The table of message authentication codes (mac.h; not in the interface either).
-    fn ssh2_mac_methods() -> *mut *const MacMethod;
 }
 
 /// What libssh2 decrypts with.

@@ -3,8 +3,8 @@
 //!
 //! ssh2 0.9.6 hides what a truthful outcome needs: whether an exit status was received at all (its `exit_status()` is 0
 //! when there was none), output that is still queued when a connection dies, signal requests, authentication with a
-//! signer of one's own, and passwords that leave no copies behind. The functions declared here are in the libssh2 that libssh2-sys 0.3.4 bundles, but not in its
-//! bindings; a libssh2 older than 1.11.1 lacks them and does not link.
+//! signer of one's own, and passwords that leave no copies behind. The functions in `beyond` are in the libssh2 that libssh2-sys 0.3.4
+//! bundles, but not in its bindings; with the feature `system-libssh2` they are looked up when a run starts.
 //!
 //! What every block relies on:
 //! * A [`Session`] is used by one thread at a time; every raw call happens while `Session::raw` holds its mutex.
@@ -14,6 +14,7 @@
 
 pub mod at_start;
 mod auth;
+mod beyond;
 mod blocks;
 mod channel;
 mod exchange;
@@ -25,12 +26,18 @@ mod state;
 mod tcp;
 mod words;
 
-use std::ffi::{c_char, c_int, c_long, c_uchar, c_void};
+use std::ffi::{c_int, c_long, c_uchar, c_void};
 use std::slice;
 
 use libssh2_sys as raw;
 use ssh2::{Error, ErrorCode, Session};
 
+use self::beyond::{
+    libssh2_channel_has_exit_status, libssh2_channel_signal_ex, libssh2_poll_channel_read,
+    libssh2_session_callback_set2, libssh2_session_set_read_timeout, libssh2_userauth_banner,
+    libssh2_userauth_publickey, ssh2_channel_packet_data_len, ssh2_packet_ask, ssh2_transport_read,
+    ssh2_transport_send,
+};
 use self::state::LinkState;
 
 pub use self::at_start::{is_ignored, was_closed_at_start};
@@ -38,6 +45,7 @@ pub use self::auth::{
     Answerer, PasswordAnswer, PublicKeyAnswer, Question, Signer, authenticate_keyboard_interactive,
     authenticate_password, authenticate_public_key, offered_methods,
 };
+pub use self::beyond::unusable;
 pub use self::channel::{Channel, Exit, direct_tcpip};
 pub use self::link::{Link, damage};
 pub use self::login::Refusal;
@@ -68,51 +76,6 @@ type SignCallback = unsafe extern "C" fn(
     context: *mut *mut c_void,
 ) -> c_int;
 
-unsafe extern "C" {
-    /// The reader of packets (transport.h of the bundled libssh2; not in its interface): takes one packet, or goes on with a key
-    /// exchange. Gives the type of the packet, or an error.
-    fn ssh2_transport_read(session: *mut raw::LIBSSH2_SESSION) -> c_int;
-    /// Sends a packet with this payload, in two pieces (transport.h of the bundled libssh2; not in its interface). Both are copied
-    /// before the call returns.
-    fn ssh2_transport_send(
-        session: *mut raw::LIBSSH2_SESSION,
-        data: *const c_uchar,
-        data_len: usize,
-        data2: *const c_uchar,
-        data2_len: usize,
-    ) -> c_int;
-    /// Takes the first packet of this type that has `matched`, unless it is null, at `offset` (packet.h of the bundled libssh2; not in its interface). 0 if
-    /// there is one; its payload is the caller's to free then. Reads nothing.
-    fn ssh2_packet_ask(
-        session: *mut raw::LIBSSH2_SESSION,
-        kind: c_uchar,
-        data: *mut *mut c_uchar,
-        data_len: *mut usize,
-        offset: c_int,
-        matched: *const c_uchar,
-        matched_len: usize,
-    ) -> c_int;
-    /// Bytes that the first packet of a stream still has to give out, 0 if there is none (channel.h of the bundled libssh2; not in its
-    /// interface). Reads nothing.
-    fn ssh2_channel_packet_data_len(channel: *mut raw::LIBSSH2_CHANNEL, stream: c_int) -> usize;
-    fn libssh2_poll_channel_read(channel: *mut raw::LIBSSH2_CHANNEL, extended: c_int) -> c_int;
-    fn libssh2_session_callback_set2(
-        session: *mut raw::LIBSSH2_SESSION,
-        kind: c_int,
-        callback: Option<GenericCallback>,
-    ) -> Option<GenericCallback>;
-    fn libssh2_channel_has_exit_status(channel: *mut raw::LIBSSH2_CHANNEL) -> c_int;
-    fn libssh2_channel_signal_ex(channel: *mut raw::LIBSSH2_CHANNEL, name: *const c_char, len: usize) -> c_int;
-    fn libssh2_session_set_read_timeout(session: *mut raw::LIBSSH2_SESSION, seconds: c_long);
-    fn libssh2_userauth_publickey(
-        session: *mut raw::LIBSSH2_SESSION,
-        username: *const c_char,
-        key: *const c_uchar,
-        key_len: usize,
-        sign: SignCallback,
-        context: *mut *mut c_void,
-    ) -> c_int;
-}
 /// Whether libssh2 must be called again when the socket is ready.
 pub fn would_block(error: &Error) -> bool {
     error.code() == ErrorCode::Session(raw::LIBSSH2_ERROR_EAGAIN)

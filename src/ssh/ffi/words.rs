@@ -11,7 +11,10 @@ use std::slice;
 use libssh2_sys as raw;
 
 use super::state::LinkState;
-use super::{CALLBACK_DEBUG, CALLBACK_DISCONNECT, GenericCallback, libssh2_session_callback_set2, take_packet};
+use super::{
+    CALLBACK_DEBUG, CALLBACK_DISCONNECT, GenericCallback, libssh2_session_callback_set2, libssh2_userauth_banner,
+    take_packet,
+};
 use crate::ssh::wire::WireReader;
 use crate::system::quotation::said;
 use crate::system::redact;
@@ -151,7 +154,7 @@ pub(super) unsafe fn hear_banners(session: *mut raw::LIBSSH2_SESSION, words: &Wo
     // data of a packet that was found are the caller's, and freed once by the session's allocator.
     unsafe {
         let mut text: *mut c_char = ptr::null_mut();
-        if raw::libssh2_userauth_banner(session, &mut text) == 0 && !text.is_null() {
+        if libssh2_userauth_banner(session, &mut text) == 0 && !text.is_null() {
             let text = CStr::from_ptr(text).to_bytes();
             if *words.listed.borrow() != text {
                 *words.listed.borrow_mut() = text.to_vec();
