@@ -316,6 +316,7 @@ fn api() -> String {
     let names = exported(&fs::read_to_string(source.join("lib.rs")).expect("lib.rs"));
     let mut files = Vec::new();
     sources(source, &mut files);
+    files.sort();
     let mut items: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for file in files {
         let path = file.strip_prefix(source).expect("below").with_extension("");
