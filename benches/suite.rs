@@ -28,6 +28,8 @@ mod results;
 mod scenarios;
 #[path = "suite/server.rs"]
 mod server;
+#[path = "suite/sessions.rs"]
+mod sessions;
 #[path = "suite/site.rs"]
 mod site;
 #[path = "suite/tools.rs"]
@@ -45,7 +47,7 @@ use serde_json::json;
 use crate::machine::Machine;
 use crate::meter::Invocation;
 use crate::results::{Entry, Outcome};
-use crate::scenarios::{CASES, Case, Work};
+use crate::scenarios::{CASES, Case, SESSIONS, Work};
 use crate::server::Counts;
 use crate::site::Site;
 use crate::tools::{Found, Places, Show, Tool};
@@ -141,12 +143,19 @@ fn run(mut options: Options) -> Result<bool> {
         cases.iter().try_for_each(|case| hold(case, &tools))?;
         return Ok(true);
     }
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut kept) = (Vec::new(), None);
     for case in &cases {
         let outcome = measure(case, &tools, &options).with_context(|| format!("scenario {}", case.key))?;
         println!("{}", outcome.table());
         outcomes.push(outcome);
-        save(&options, &machine, &tools, &outcomes)?;
+        save(&options, &machine, &tools, &outcomes, kept.as_ref())?;
+    }
+    if options.scenarios.is_empty() || options.scenarios.iter().any(|name| name == SESSIONS.key) {
+        let case = prepared(&SESSIONS, &options);
+        let measured = sessions::measure(&case, Duration::from_secs(options.limit));
+        let measured = kept.insert(measured.with_context(|| format!("scenario {}", case.key))?);
+        println!("{}", measured.table());
+        save(&options, &machine, &tools, &outcomes, kept.as_ref())?;
     }
     let trips = goals::trips(&outcomes);
     if !trips.is_empty() {
@@ -162,17 +171,23 @@ fn run(mut options: Options) -> Result<bool> {
 
 /// The scenarios that are asked for.
 fn cases(options: &Options) -> Result<Vec<Case>> {
-    let names = || CASES.iter().map(|case| case.key).collect::<Vec<_>>().join(" ");
+    let names = || CASES.iter().chain([&SESSIONS]).map(|case| case.key).collect::<Vec<_>>().join(" ");
     let is = |case: &Case, name: &String| case.key == name || case.letter() == name;
     for name in &options.scenarios {
-        ensure!(CASES.iter().any(|case| is(case, name)), "there is no scenario {name:?}; there are {}", names());
+        ensure!(
+            CASES.iter().chain([&SESSIONS]).any(|case| is(case, name)),
+            "there is no scenario {name:?}; there are {}",
+            names()
+        );
     }
     let wanted = |case: &&Case| options.scenarios.is_empty() || options.scenarios.iter().any(|name| is(case, name));
-    let cases = CASES.iter().filter(wanted).map(|case| {
-        let case = if options.quick { case.quick() } else { *case };
-        Case { rounds: options.rounds.unwrap_or(case.rounds).max(1), ..case }
-    });
-    Ok(cases.collect())
+    Ok(CASES.iter().filter(wanted).map(|case| prepared(case, options)).collect())
+}
+
+/// A scenario in the size that is asked for.
+fn prepared(case: &Case, options: &Options) -> Case {
+    let case = if options.quick { case.quick() } else { *case };
+    Case { rounds: options.rounds.unwrap_or(case.rounds).max(1), ..case }
 }
 
 /// The tools that are there; tells which are not.
@@ -277,7 +292,13 @@ fn complete(measured: meter::Measured, entry: &Entry, case: &Case) -> Result<met
 }
 
 /// Writes all numbers so far, so that a run that is cut short is not lost.
-fn save(options: &Options, machine: &Machine, tools: &BTreeMap<Tool, Found>, outcomes: &[Outcome]) -> Result<()> {
+fn save(
+    options: &Options,
+    machine: &Machine,
+    tools: &BTreeMap<Tool, Found>,
+    outcomes: &[Outcome],
+    kept: Option<&sessions::Measured>,
+) -> Result<()> {
     let trips = goals::trips(outcomes);
     let (goals, trips) = goals::to_json(&goals::judge(outcomes), &trips);
     let tools = tools
@@ -289,6 +310,7 @@ fn save(options: &Options, machine: &Machine, tools: &BTreeMap<Tool, Found>, out
         "quick": options.quick,
         "tools": tools.collect::<Vec<_>>(),
         "scenarios": outcomes.iter().map(Outcome::to_json).collect::<Vec<_>>(),
+        "sessions": kept.map(sessions::Measured::to_json),
         "round_trips": trips,
         "goals": goals,
     });

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use pssh::{Client, Settings, exit_status};
 
 fn main() -> Result<ExitCode> {
@@ -19,7 +19,7 @@ fn main() -> Result<ExitCode> {
         eprintln!("Usage: client 'HOST HOST...' COMMAND");
         return Ok(exit_status::USAGE.into());
     };
-    let mut settings = Settings::for_library().map_err(|problem| anyhow!(problem))?;
+    let mut settings = Settings::for_library()?;
     settings.connect_timeout = Some(Duration::from_secs(10));
     let client = Client::new([hosts], settings)?;
     let run = client.command(command).with_stdin().timeout(Duration::from_secs(60)).run()?;

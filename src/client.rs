@@ -4,7 +4,7 @@
 //! use pssh::Client;
 //! use pssh::Settings;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # fn main() -> Result<(), pssh::Error> {
 //! let client = Client::new(["web1", "root@web2:2222"], Settings::for_library()?)?;
 //! let run = client.run_command("uptime")?;
 //! for host in &run {
@@ -21,76 +21,64 @@
 //! unnamed temporary file. So the order of reading does not matter: a run ends whether or not its output is read, and the output
 //! can be read afterwards.
 
+mod command;
+mod error;
+mod hints;
+mod host;
 mod kept;
+mod live;
+mod transfer;
 
-use std::ffi::OsString;
-use std::fmt;
-use std::io;
-use std::os::unix::ffi::OsStringExt;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+pub use self::command::Command;
+pub use self::error::Error;
+pub use self::host::{Host, Lines};
 use self::kept::Kept;
-use crate::command::host_args::{self, Arguments, HostArgsError};
-use crate::command::input::{Hangup, Input, Inputs, Writer};
-use crate::command::sudo::{self, Sudo};
-use crate::command::{self, CommandError, CommandLine, Shell, Wrapping};
-use crate::events::event::{Event, EventKind, Outcome, Stream};
+use self::live::Log;
+pub use self::live::{Events, Happening, RunEvent};
+pub use self::transfer::Transfer;
+use self::transfer::Way;
+use crate::command::Shell;
+use crate::command::input::{Hangup, Writer};
+use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
 use crate::events::tally::Tally;
-use crate::hosts::{self, HostSpec, HostsError, ListPlace};
-use crate::plan::error::Unprepared;
-use crate::plan::job::{Commands, Job};
-use crate::plan::portion::Portion;
+use crate::hosts::{self, HostSpec, ListPlace};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::run::earlier::Earlier;
-use crate::run::engine::{Engine, StartError};
+use crate::run::engine::Engine;
+use crate::run::sessions::Sessions;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::lock::lock;
 use crate::system::open_files::Held;
-use crate::text::message::reason;
-
-/// A longer line is returned in pieces, in bytes.
-const LONGEST_LINE: usize = 512 << 10;
 
 /// A list of hosts and the settings to reach them.
+///
+/// It stays connected: a host's session is used for the next command as well, and the commands on one host run one after the other. A
+/// session that has ended before a command was sent on it is replaced by a new one; a command is never sent twice. Sessions without a
+/// command are closed after [`Settings::idle_timeout`], beyond [`Settings::kept_sessions`], by [`Client::close`], and once the client and
+/// its clones, which share them, are dropped.
 #[derive(Clone)]
 pub struct Client {
     hosts: Vec<HostSpec>,
     settings: Settings,
+    sessions: Option<Arc<Lease>>,
 }
 
-/// The reason why a command was not started on any host. No host was connected to.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// An entry of the list is not a host.
-    #[error(transparent)]
-    Hosts(#[from] HostsError),
-    /// There are no hosts.
-    #[error("the list of hosts is empty")]
-    NoHosts,
-    /// The command cannot be sent.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    /// The name is not a valid user name for sudo.
-    #[error("{0:?}: {1}")]
-    User(String, &'static str),
-    /// The per-host arguments do not fit the command.
-    #[error(transparent)]
-    Arguments(#[from] HostArgsError),
-    /// Something needed to connect is missing or wrong: ssh_config, a key, a password.
-    #[error(transparent)]
-    Unprepared(#[from] Unprepared),
-    /// The system lacks resources for the run.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// A system call failed.
-    #[error("{}", reason(.0))]
-    System(#[from] io::Error),
+/// The sessions of a client and its clones. A run may have them for longer.
+struct Lease(Arc<Sessions>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.retire();
+    }
 }
 
 impl Client {
@@ -108,9 +96,9 @@ impl Client {
     /// assert!(Client::new(["web1 web2", "root@[::1]:2222"], settings.clone()).is_ok());
     /// let error = Client::new(["web1,web2"], settings).err().expect("not a host");
     /// assert!(error.to_string().contains("separated by blanks"));
-    /// # Ok::<(), String>(())
+    /// # Ok::<(), pssh::Error>(())
     /// ```
-    pub fn new<I>(hosts: I, settings: Settings) -> Result<Client, ClientError>
+    pub fn new<I>(hosts: I, settings: Settings) -> Result<Client, Error>
     where
         I: IntoIterator,
         I::Item: Into<String>,
@@ -122,10 +110,22 @@ impl Client {
     /// Makes a client for hosts that were read elsewhere, for example by [`hosts::gather`] from files.
     ///
     /// # Errors
-    /// The list is empty.
-    pub fn of(mut hosts: Vec<HostSpec>, settings: Settings) -> Result<Client, ClientError> {
+    /// The list is empty, or the system has no pipe.
+    pub fn of(mut hosts: Vec<HostSpec>, settings: Settings) -> Result<Client, Error> {
         ListPlace::set(&mut hosts);
-        if hosts.is_empty() { Err(ClientError::NoHosts) } else { Ok(Client { hosts, settings }) }
+        if hosts.is_empty() {
+            return Err(Error::NoHosts);
+        }
+        let sessions = Sessions::new(hosts.len(), &settings)?.map(|sessions| Arc::new(Lease(sessions)));
+        Ok(Client { hosts, settings, sessions })
+    }
+
+    /// Disconnects from all hosts without a command, and from jump hosts that are not in use. Commands that run are not touched; their
+    /// sessions are closed when they end. The client can still be used: the next command connects anew.
+    pub fn close(&self) {
+        if let Some(sessions) = &self.sessions {
+            sessions.0.close();
+        }
     }
 
     /// Returns the hosts, in the order of the list.
@@ -134,14 +134,15 @@ impl Client {
     }
 
     /// Starts `command` on all hosts, at most [`Settings::pool_size`] at once, and returns without waiting for them.
-    /// Each host's login shell runs it, as with ssh(1); its standard input is empty.
+    /// Each host's login shell runs it, as with ssh(1); its standard input is empty. `ParallelSSHClient.run_command` returns once every
+    /// host runs the command, has a terminal and changes the quotes; here the command is sent as it is.
     ///
     /// # Errors
     /// The command cannot be started on any host.
     ///
     /// ```no_run
     /// # use pssh::{Client, Settings};
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # fn main() -> Result<(), pssh::Error> {
     /// let client = Client::new(["web1", "web2"], Settings::for_library()?)?;
     /// let run = client.run_command("systemctl is-active nginx")?;
     /// let tally = run.join(None)?;
@@ -149,7 +150,7 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn run_command(&self, command: impl Into<Vec<u8>>) -> Result<Run, ClientError> {
+    pub fn run_command(&self, command: impl Into<Vec<u8>>) -> Result<Run, Error> {
         self.command(command).run()
     }
 
@@ -166,126 +167,74 @@ impl Client {
             timeout: self.settings.command_timeout,
         }
     }
-}
 
-/// A command and its options, before it runs.
-///
-/// ```no_run
-/// # use pssh::{Client, Settings};
-/// # use std::io::Write;
-/// # use std::time::Duration;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let client = Client::new(["web1", "web2"], Settings::for_library()?)?;
-/// let run = client.command("cat > motd").with_stdin().timeout(Duration::from_secs(60)).run()?;
-/// for host in &run {
-///     if let Some(mut stdin) = host.stdin() {
-///         writeln!(stdin, "Welcome to {}", host.label())?;
-///     }
-/// }
-/// run.join(None)?;
-/// # Ok(())
-/// # }
-/// ```
-#[must_use = "it does nothing until it is run"]
-pub struct Command<'a> {
-    client: &'a Client,
-    command: Vec<u8>,
-    shell: Shell,
-    sudo: Option<Sudo>,
-    host_args: Option<Vec<Arguments>>,
-    has_stdin: bool,
-    stop_on_errors: Option<Portion>,
-    timeout: Option<Duration>,
-}
-
-impl Command<'_> {
-    /// Fills in values for each host: one [`Arguments`] per host, in the order of the list. They replace `%q` in the command, quoted as
-    /// one word for the shell, `%s`, which the shell interprets, and `%(name)q` and `%(name)s` by name; `%%` is a percent sign. Without
-    /// values, `%` is an ordinary character.
+    /// Copies the file or directory `local` to `remote` on all hosts: [`Client::upload`] with directories and without other options.
+    ///
+    /// # Errors
+    /// The copy cannot be started on any host.
     ///
     /// ```no_run
-    /// # use pssh::{Arguments, Client, Settings};
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let client = Client::new(["web1", "web2"], Settings::for_library()?)?;
-    /// let versions = ["1.2", "1.3 (beta)"].map(|version| Arguments::in_order([version]));
-    /// client.command("deploy %q").host_args(versions).run()?.join(None)?;
+    /// # fn main() -> Result<(), pssh::Error> {
+    /// let client = pssh::Client::new(["web1", "web2"], pssh::Settings::for_library()?)?;
+    /// client.copy_file("motd", "/etc/motd")?.join(None)?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn host_args(mut self, arguments: impl IntoIterator<Item = Arguments>) -> Self {
-        self.host_args = Some(arguments.into_iter().collect());
-        self
+    pub fn copy_file(&self, local: impl Into<PathBuf>, remote: impl Into<PathBuf>) -> Result<Run, Error> {
+        self.upload(local, remote).recursive().run()
     }
 
-    /// Sets the shell that runs the command instead of the login shell.
-    pub fn shell(mut self, shell: Shell) -> Self {
-        self.shell = shell;
-        self
-    }
-
-    /// Runs the command with sudo as `user`, or as sudo's default (root). The password is [`Settings::sudo_password`].
-    pub fn sudo(mut self, user: Option<&str>) -> Self {
-        self.sudo = Some(Sudo { user: user.map(str::to_owned) });
-        self
-    }
-
-    /// Lets the program write to the standard input of each host's command ([`Host::stdin`]). The input ends when its writer is
-    /// dropped; until then, a command that reads it waits.
-    pub fn with_stdin(mut self) -> Self {
-        self.has_stdin = true;
-        self
-    }
-
-    /// Stops the run once this many hosts have failed: running commands are stopped, and other hosts are not started. The
-    /// reference client raises the error instead, and continues on all hosts.
-    pub fn stop_on_errors(mut self, limit: Portion) -> Self {
-        self.stop_on_errors = Some(limit);
-        self
-    }
-
-    /// Limits the time that the command may run on each host.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Starts the command like [`Client::run_command`].
+    /// Copies the file or directory `remote` of each host below the local directory `directory`, as `directory/HOST/NAME`:
+    /// [`Client::download`] with directories and without other options. (The reference client makes `directory_HOST`.)
     ///
     /// # Errors
-    /// The command cannot be started on any host.
-    pub fn run(self) -> Result<Run, ClientError> {
-        if let Some(user) = self.sudo.as_ref().and_then(|sudo| sudo.user.as_deref()) {
-            sudo::check_user(user).map_err(|problem| ClientError::User(user.to_owned(), problem))?;
-        }
-        let (words, wrapping) = ([OsString::from_vec(self.command)], Wrapping { shell: self.shell });
-        let commands = match self.host_args {
-            None => Commands::All(command::literal(&words, &wrapping)?.into()),
-            Some(arguments) => {
-                let line = CommandLine::with_places(&words, wrapping)?;
-                host_args::check(&arguments, &self.client.hosts, &line)?;
-                Commands::Each(line, arguments)
-            }
-        };
-        let (writers, inputs): (Vec<_>, Vec<_>) = match self.has_stdin {
-            true => self.client.hosts.iter().map(|_| Input::written()).unzip(),
-            false => (Vec::new(), Vec::new()),
-        };
+    /// The copy cannot be started on any host.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), pssh::Error> {
+    /// let client = pssh::Client::new(["web1", "web2"], pssh::Settings::for_library()?)?;
+    /// let run = client.copy_remote_file("/var/log/syslog", "logs")?;
+    /// run.join(None)?;
+    /// for host in &run {
+    ///     println!("{}: {:?}", host.label(), host.directory());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn copy_remote_file(&self, remote: impl Into<PathBuf>, directory: impl Into<PathBuf>) -> Result<Run, Error> {
+        self.download(remote, directory).recursive().run()
+    }
+
+    /// Makes a copy of `local` to `remote` on all hosts, with the rules of scp and the guarantees of pscp(1): a file is in its place only
+    /// once all of its data has arrived.
+    pub fn upload(&self, local: impl Into<PathBuf>, remote: impl Into<PathBuf>) -> Transfer<'_> {
+        Transfer::new(self, local.into(), remote.into(), Way::Up)
+    }
+
+    /// Makes a copy of `remote`, which may have wildcards, of each host to `directory/HOST/NAME`, with the guarantees of pslurp(1): the
+    /// host decides nothing outside of its own directory.
+    pub fn download(&self, remote: impl Into<PathBuf>, directory: impl Into<PathBuf>) -> Transfer<'_> {
+        Transfer::new(self, directory.into(), remote.into(), Way::Down)
+    }
+
+    /// Starts work on all hosts.
+    fn start(
+        &self,
+        settings: Settings,
+        work: Work,
+        writers: Vec<Writer>,
+        directories: Vec<PathBuf>,
+    ) -> Result<Run, Error> {
         let hangups: Vec<Hangup> = writers.iter().map(Writer::hangup).collect();
-        let inputs = if self.has_stdin { Inputs::Each(inputs) } else { Inputs::Nothing };
-        let settings = Settings {
-            stop_on_errors: self.stop_on_errors,
-            sudo: self.sudo,
-            command_timeout: self.timeout,
-            verbose: false,
-            ..self.client.settings.clone()
-        };
         let cancel = Cancel::new()?;
-        let engine =
-            Engine::new(settings, self.client.hosts.clone(), Work::Commands { commands, inputs }, None, &cancel)?;
+        let sessions = self.sessions.as_ref().map(|sessions| Arc::clone(&sessions.0));
+        let engine = Engine::new(settings, self.hosts.clone(), work, None, sessions, &cancel)?;
         let started = engine.start(Held::default(), Earlier::default(), None)?;
-        let mut writers = writers.into_iter();
-        let hosts = engine.jobs().iter().map(|job| Host::new(job, writers.next())).collect::<Arc<[Host]>>();
-        let shared = Arc::new(Shared { hosts, open: Mutex::new(engine.jobs().len()), changed: Condvar::new() });
+        let (mut writers, mut directories) = (writers.into_iter(), directories.into_iter());
+        let host = |job| Host::new(job, writers.next(), directories.next());
+        let hosts = engine.jobs().iter().map(host).collect::<Arc<[Host]>>();
+        let (open, events) = (Mutex::new(hosts.len()), Log::new(hosts.len()));
+        let shared = Arc::new(Shared { hosts, open, changed: Condvar::new(), events });
         let all = Arc::clone(&shared);
         thread::Builder::new().name("pssh-output".to_owned()).spawn(move || {
             all.keep(&started.events, &hangups);
@@ -311,6 +260,7 @@ struct Shared {
     /// Number of hosts that have not ended.
     open: Mutex<usize>,
     changed: Condvar,
+    events: Log,
 }
 
 /// The time limit of [`Run::join`] passed before all hosts ended. The hosts continue.
@@ -331,13 +281,50 @@ impl Run {
         &self.shared.hosts
     }
 
-    /// Returns whether all hosts have ended, even if their output has not been read.
+    /// Returns what happens on all hosts, as it happens, from the beginning of the run; the iterator waits for the next event, and ends
+    /// once all hosts have ended and everything was returned. Events are returned once, to one of the iterators of a run. Output that an
+    /// event returns is not returned by [`Host::stdout`] and [`Host::stderr`] again, and the other way round.
+    ///
+    /// ```no_run
+    /// use pssh::{Client, Happening, Settings};
+    ///
+    /// # fn main() -> Result<(), pssh::Error> {
+    /// let run = Client::new(["web1", "web2"], Settings::for_library()?)?.run_command("apt-get -y upgrade")?;
+    /// for event in run.events() {
+    ///     match event.what {
+    ///         Happening::Output { bytes, .. } => println!("{}: {}", event.host.label(), String::from_utf8_lossy(&bytes)),
+    ///         Happening::Ended => println!("{}: {:?}", event.host.label(), event.host.outcome()),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events(&self) -> Events<'_> {
+        Events::new(&self.shared.events, &self.shared.hosts)
+    }
+
+    /// Returns whether all hosts have ended, even if their output has not been read (`ParallelSSHClient.finished`).
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), pssh::Error> {
+    /// # let client = pssh::Client::new(["web1", "web2"], pssh::Settings::for_library()?)?;
+    /// let run = client.run_command("make -C /srv/site")?;
+    /// while !run.finished() {
+    ///     std::thread::sleep(Duration::from_secs(1));
+    ///     let left = run.hosts().iter().filter(|host| !host.is_finished());
+    ///     println!("{} hosts left", left.count());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn finished(&self) -> bool {
         *lock(&self.shared.open) == 0
     }
 
-    /// Waits at most `timeout` until all hosts have ended, and returns the number of hosts per outcome. Output need not be read before;
-    /// it can be read afterwards.
+    /// Waits at most `timeout` until all hosts have ended, and returns the number of hosts per outcome; `None` waits as long as it takes.
+    /// Output need not be read before, unlike with `ParallelSSHClient.join`; it can be read afterwards.
     ///
     /// # Errors
     /// The time limit passed.
@@ -377,7 +364,8 @@ impl Run {
         self.cancel.trigger(Reason::Program);
     }
 
-    /// Returns the first host, in the order of the list, that ended without an exit status or signal.
+    /// Returns the first host, in the order of the list, that ended without an exit status or signal: the error that
+    /// `ParallelSSHClient.run_command` raises with `stop_on_errors`.
     pub fn first_exception(&self) -> Option<(&Host, &Outcome)> {
         self.hosts().iter().find_map(|host| host.exception().map(|outcome| (host, outcome)))
     }
@@ -405,20 +393,23 @@ impl Shared {
     fn keep(&self, events: &Receiver<Event>, hangups: &[Hangup]) {
         for Event { job, kind, .. } in events {
             match kind {
-                EventKind::Output { stream, bytes } => self.hosts[job].inner.streams[stream as usize].push(&bytes),
+                EventKind::Output { stream, bytes } => {
+                    self.hosts[job].inner.streams[stream as usize].push(&bytes);
+                    self.events.output(job, stream);
+                }
                 EventKind::Finished { outcome, .. } => self.end(job, outcome, hangups),
+                EventKind::Started => self.events.add(job, Happening::Started),
+                EventKind::Connected => self.events.add(job, Happening::Connected),
+                EventKind::Warning(notice) => self.events.add(job, Happening::Warning(notice.to_string())),
+                EventKind::Paused { reason, until } => self.events.add(job, Happening::Retrying { reason, until }),
+                EventKind::Copied(progress) => self.events.progress(job, progress),
                 // Without the tally, the run goes on.
                 EventKind::Batch(_)
-                | EventKind::Started
                 | EventKind::Attempted(_)
-                | EventKind::Connected
                 | EventKind::Note(_)
-                | EventKind::Warning(_)
-                | EventKind::Paused { .. }
                 | EventKind::Resumed
                 | EventKind::Checking
-                | EventKind::Checked(_)
-                | EventKind::Copied(_) => {}
+                | EventKind::Checked(_) => {}
             }
         }
         // Every host gets an outcome, even if its worker panicked.
@@ -426,6 +417,7 @@ impl Shared {
             let detail = "the job ended without an outcome".to_owned();
             self.end(job, HostError::Local { doing: "a fault in pssh itself", detail, hint: None }.into(), hangups);
         }
+        self.events.close();
     }
 
     fn end(&self, job: usize, outcome: Outcome, hangups: &[Hangup]) {
@@ -437,140 +429,11 @@ impl Shared {
             return;
         }
         host.streams.iter().for_each(Kept::end);
-        *lock(&self.open) -= 1;
-        self.changed.notify_all();
-    }
-}
-
-/// One host of a run. Clones refer to the same host.
-#[derive(Clone)]
-pub struct Host {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    job: Job,
-    /// stdout and stderr.
-    streams: [Kept; 2],
-    stdin: Mutex<Option<Writer>>,
-    outcome: OnceLock<Outcome>,
-}
-
-impl fmt::Debug for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("label", &self.label()).field("outcome", &self.outcome()).finish_non_exhaustive()
-    }
-}
-
-impl Host {
-    fn new(job: &Job, stdin: Option<Writer>) -> Host {
-        let streams = Default::default();
-        Host {
-            inner: Arc::new(Inner { job: job.clone(), streams, stdin: Mutex::new(stdin), outcome: OnceLock::new() }),
-        }
-    }
-
-    /// Returns the host's index in the list, from 0.
-    pub fn number(&self) -> usize {
-        self.inner.job.number
-    }
-
-    /// Returns the host as it was given.
-    pub fn spec(&self) -> &HostSpec {
-        &self.inner.job.spec
-    }
-
-    /// Returns the host's name in reports: the host name, or the whole entry if several entries have the same host.
-    pub fn label(&self) -> &str {
-        &self.inner.job.label
-    }
-
-    /// Returns the command as its shell gets it.
-    pub fn command(&self) -> &[u8] {
-        &self.inner.job.request.line
-    }
-
-    /// Returns the lines of the command's standard output that have not been read, and waits for new ones until the output ends. Lines
-    /// have no newline; their bytes are unchanged.
-    pub fn stdout(&self) -> Lines {
-        self.lines(Stream::Stdout)
-    }
-
-    /// Returns the lines of the command's standard error, like [`Host::stdout`].
-    pub fn stderr(&self) -> Lines {
-        self.lines(Stream::Stderr)
-    }
-
-    fn lines(&self, stream: Stream) -> Lines {
-        Lines { host: self.clone(), stream, rest: Vec::new(), is_ended: false }
-    }
-
-    /// Returns the writer of the command's standard input, once, if the command has one ([`Command::with_stdin`]).
-    pub fn stdin(&self) -> Option<Writer> {
-        lock(&self.inner.stdin).take()
-    }
-
-    /// Returns whether the host has ended.
-    pub fn is_finished(&self) -> bool {
-        self.outcome().is_some()
-    }
-
-    /// Returns the outcome, if the host has ended.
-    pub fn outcome(&self) -> Option<&Outcome> {
-        self.inner.outcome.get()
-    }
-
-    /// Returns the exit status of the command, if one was received. A command that was killed by a signal has none.
-    pub fn exit_code(&self) -> Option<u32> {
-        self.outcome()?.exit_status()
-    }
-
-    /// Returns the outcome, unless the command ended with an exit status or a signal: the host was not reached, took too long or was
-    /// stopped, or its connection was lost.
-    pub fn exception(&self) -> Option<&Outcome> {
-        self.outcome().filter(|outcome| outcome.exit_status().is_none() && outcome.signal().is_none())
-    }
-
-    /// Discards all output that was not read, and all further output.
-    pub fn discard_output(&self) {
-        self.inner.streams.iter().for_each(Kept::discard);
-    }
-}
-
-/// An iterator over the lines of a host's output. It waits for the next line while the command runs.
-///
-/// A line of more than 512 KiB comes in pieces. An error comes from the temporary file that keeps the output, and ends the iterator.
-pub struct Lines {
-    host: Host,
-    stream: Stream,
-    rest: Vec<u8>,
-    is_ended: bool,
-}
-
-impl Iterator for Lines {
-    type Item = io::Result<Vec<u8>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        // Bytes already searched for a newline.
-        let mut seen = 0;
-        loop {
-            if let Some(end) = self.rest[seen..].iter().position(|byte| *byte == b'\n').map(|place| seen + place) {
-                let mut line = self.rest.split_off(end + 1);
-                std::mem::swap(&mut line, &mut self.rest);
-                line.truncate(end);
-                return Some(Ok(line));
-            }
-            seen = self.rest.len();
-            if self.is_ended || seen >= LONGEST_LINE {
-                return (!self.rest.is_empty()).then(|| Ok(std::mem::take(&mut self.rest)));
-            }
-            match self.host.inner.streams[self.stream as usize].read(&mut self.rest) {
-                Ok(more) => self.is_ended = !more,
-                Err(error) => {
-                    self.is_ended = true;
-                    return Some(Err(error));
-                }
-            }
+        self.events.add(job, Happening::Ended);
+        let mut open = lock(&self.open);
+        *open -= 1;
+        if *open == 0 {
+            self.changed.notify_all();
         }
     }
 }

@@ -3,7 +3,7 @@
 //! ```no_run
 //! use pssh::{Client, Settings};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # fn main() -> Result<(), pssh::Error> {
 //! let client = Client::new(["web1", "root@web2:2222"], Settings::for_library()?)?;
 //! let run = client.run_command("uptime")?;
 //! for host in &run {
@@ -27,20 +27,26 @@
 //!              exit status ◄── cli ◄── output (the only writer of a run) ◄── events ◄───┘
 //! ```
 //!
-//! A folder imports only the folders below it; see `docs/architecture.md`.
+//! A folder imports only the folders below it; see `docs/architecture.md`. The feature `cli`, on by default, has the five programs.
 
+// Some of what the folders offer is for the programs only.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
+
+#[cfg(feature = "cli")]
 mod cli;
 mod client;
 mod command;
 mod copy;
 mod events;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(feature = "cli", any(test, fuzzing)))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod hosts;
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod internal;
 mod journal;
+#[cfg(feature = "cli")]
 mod output;
 mod plan;
 mod run;
@@ -49,13 +55,14 @@ mod ssh_config;
 mod system;
 mod text;
 
-pub use crate::client::{Client, ClientError, Command, Host, JoinTimeout, Lines, Run};
+pub use crate::client::{Client, Command, Error, Events, Happening, Host, JoinTimeout, Lines, Run, RunEvent, Transfer};
 pub use crate::command::host_args::{Arguments, HostArgsError};
 pub use crate::command::input::Writer;
 pub use crate::command::sudo::Sudo;
 pub use crate::command::{CommandError, Shell};
+pub use crate::copy::directories::DirectoryError;
 pub use crate::events::check::{CheckFailure, CheckReport};
-pub use crate::events::event::{Class, HostStage, Outcome, Phase};
+pub use crate::events::event::{Class, HostStage, Outcome, Phase, Progress, Stream};
 pub use crate::events::exit_status;
 pub use crate::events::host_error::{HostError, HostKeyError, LoginError, ProxyError};
 pub use crate::events::recorded::Recorded;
@@ -73,3 +80,20 @@ pub use crate::plan::success::Success;
 pub use crate::run::engine::StartError;
 pub use crate::ssh_config::Files as ConfigFiles;
 pub use crate::system::password_source::{Secret, Source};
+
+/// A client can be shared by threads, and everything that it returns can be moved to another one.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<Client>();
+    is_send_and_sync::<Settings>();
+    is_send_and_sync::<Command<'_>>();
+    is_send_and_sync::<Transfer<'_>>();
+    is_send_and_sync::<Run>();
+    is_send_and_sync::<Host>();
+    is_send_and_sync::<Outcome>();
+    is_send_and_sync::<Error>();
+    is_send_and_sync::<Events<'_>>();
+    is_send_and_sync::<RunEvent>();
+    is_send_and_sync::<Lines>();
+    is_send_and_sync::<Writer>();
+};

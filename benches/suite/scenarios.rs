@@ -155,7 +155,11 @@ const BASE: Case = Case {
     contest: ALL,
 };
 
-/// All scenarios.
+/// The scenario of the library's sessions, which has no tools.
+pub(crate) const SESSIONS: Case =
+    Case { key: "j", title: "Ten commands on 200 hosts with one library client", hosts: 200, contest: &[], ..BASE };
+
+/// All scenarios of tools.
 pub(crate) const CASES: &[Case] = &[
     Case { key: "a", title: "1,000 hosts say one line, 64 at once", ..BASE },
     Case {

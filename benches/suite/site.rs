@@ -22,7 +22,7 @@ pub(crate) struct Site {
     pub(crate) hosts_file: PathBuf,
     pub(crate) ssh_config: PathBuf,
     pub(crate) key: PathBuf,
-    known_hosts: PathBuf,
+    pub(crate) known_hosts: PathBuf,
     pub(crate) empty_file: PathBuf,
     pub(crate) parallel_ssh_script: PathBuf,
     /// Where files for hosts go; it is not there before a run.

@@ -155,7 +155,7 @@ pub(crate) fn build_pssh() -> Result<PathBuf> {
     build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
     build.args(same_target(profile)?);
     if !cfg!(feature = "vendored") {
-        build.arg("--no-default-features");
+        build.args(["--no-default-features", "--features", "cli"]);
     }
     let status = build.status().with_context(|| format!("cannot run {build:?}"))?;
     let pssh = profile.join("pssh");

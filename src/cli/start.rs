@@ -142,7 +142,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
     let (verbose, user, rolling) = (settings.verbose, settings.user.clone(), settings.rolling.clone());
     let limits = settings.limits(hosts.len());
-    let engine = match (Engine::new(settings, hosts, work, check, &cancel), cancel.reason()) {
+    let engine = match (Engine::new(settings, hosts, work, check, None, &cancel), cancel.reason()) {
         // Ctrl-C at a prompt.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
         (engine, _) => engine.map_err(refusal)?,
@@ -452,7 +452,7 @@ fn work(
         let check = Commands::of_check(opts, all, hosts).map_err(refusal)?;
         let work = copy.map_err(|error| match error {
             CopyError::Usage(_) => usage(error),
-            CopyError::Sources(_) | CopyError::Directory { .. } | CopyError::Rsync(_) => failure(error),
+            CopyError::Sources(_) | CopyError::Directory(_) | CopyError::Rsync(_) => failure(error),
         })?;
         return Ok((work, with_times(check)));
     }

@@ -1,18 +1,16 @@
 //! The work that the command line asks for: commands or copies.
 
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-
-use rustix::fs::CWD;
 
 use super::options::Opts;
 use super::skipped::skipped;
 use super::words::split_at_host;
 use crate::command::host_args::{self, ArgumentNames, Arguments, HostArgsError, Unfilled};
 use crate::command::{self, CommandLine, Shell, Wrapping};
+use crate::copy::directories::{DirectoryError, directories};
 use crate::copy::rsync::{Direction, Rsync, RsyncError, Transfer};
 use crate::copy::sources::{Sources, SourcesError};
 use crate::copy::{Copy, Download, Options, Protocol, Upload};
@@ -21,8 +19,7 @@ use crate::hosts::file_names;
 use crate::plan::job::{Commands, CommandsError};
 use crate::plan::program::Program;
 use crate::plan::work::Work;
-use crate::system::files::trusted_path;
-use crate::text::message::{excerpt, reason};
+use crate::text::message::excerpt;
 use crate::text::suggest::did_you_mean;
 
 /// The reason why nothing can be copied.
@@ -35,13 +32,8 @@ pub enum CopyError {
     #[error(transparent)]
     Sources(#[from] SourcesError),
     /// A directory of a host cannot be used.
-    #[error("{}: cannot be written to: {}", .path.display(), reason(.error))]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// rsync cannot be run.
     #[error(transparent)]
     Rsync(#[from] RsyncError),
@@ -90,22 +82,6 @@ fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
     let name = place.rsplit('@').next().unwrap_or_default().trim_matches(['[', ']']);
     let is_path = name.len() > 1 && !place.contains('/') && rest.starts_with(['/', '~']);
     (is_path || hosts.iter().any(|host| host.name == name)).then_some(rest)
-}
-
-/// Returns the directory of each host of the run in `base`; no other host of the list has it, in whichever share it is.
-///
-/// # Errors
-/// The path of a directory has a link of another user.
-fn directories(base: &Path, list: &[HostSpec], hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyError> {
-    let names = of_share(file_names::directories(list.iter()), hosts);
-    let directory = |name: &String| {
-        let path = base.join(name);
-        match trusted_path::check(CWD, &path) {
-            Ok(()) => Ok(path),
-            Err(error) => Err(CopyError::Directory { path, error }),
-        }
-    };
-    names.iter().map(directory).collect()
 }
 
 /// Returns those of the values of all hosts of the list that belong to the hosts of the run.
@@ -296,7 +272,7 @@ impl Work {
             let below = below(last).map_err(|problem| CopyError::Usage(format!("{}: {problem}", last.display())))?;
             (opts.localdir.as_deref().unwrap_or(Path::new("")), Some(below))
         };
-        let directories = directories(base, list, hosts)?;
+        let directories = directories(base, &of_share(file_names::directories(list.iter()), hosts))?;
         Ok(Work::Copy(Copy::Download { download: Arc::new(Download { remotes, target, options }), directories }))
     }
 
@@ -327,7 +303,10 @@ impl Work {
         let direction = if !opts.download {
             Direction::Upload { sources: sources.to_vec(), target: target.clone() }
         } else if let [remote] = sources {
-            Direction::Download { remote: remote.clone(), directories: directories(Path::new(target), list, hosts)? }
+            Direction::Download {
+                remote: remote.clone(),
+                directories: directories(Path::new(target), &of_share(file_names::directories(list.iter()), hosts))?,
+            }
         } else {
             return Err(wrong("too many paths: --download takes one remote path and a local directory"));
         };

@@ -2,6 +2,7 @@
 //! and SCP) share.
 
 pub mod blocks;
+pub mod directories;
 pub mod download_root;
 pub mod downloaded_file;
 mod failures;
@@ -94,6 +95,8 @@ pub enum Copy {
         /// The target directory of each host, by its number.
         directories: Vec<PathBuf>,
     },
+    /// Another copy for each host, by its number, each as if it were for a single host.
+    Each(Vec<Copy>),
 }
 
 impl Copy {
@@ -113,6 +116,7 @@ impl Copy {
                 let name = download.target.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
                 format!("copy {} to {}", remotes.join(" "), directories[number].join(&*name).display())
             }
+            Copy::Each(copies) => copies[number].describe(0),
         }
     }
 
@@ -121,6 +125,17 @@ impl Copy {
         match self {
             Copy::Upload(_) => Held { per_host: 0, besides: Sources::DESCRIPTORS },
             Copy::Download { .. } => Held { per_host: Downloading::DESCRIPTORS as u64, besides: 0 },
+            Copy::Each(copies) => {
+                // A file is open once, and perhaps once more while its first descriptor is being replaced.
+                let files = |copy: &Copy| match copy {
+                    Copy::Upload(upload) => Sources::DESCRIPTORS.min(2 * upload.sources.entries().len() as u64),
+                    _ => 0,
+                };
+                Held {
+                    per_host: copies.iter().map(|copy| copy.held().per_host).max().unwrap_or_default(),
+                    besides: copies.iter().map(files).sum(),
+                }
+            }
         }
     }
 
@@ -134,6 +149,7 @@ impl Copy {
             Copy::Download { download, directories } => {
                 Box::new(Downloading::new(Arc::clone(download), root(directories, number)?))
             }
+            Copy::Each(copies) => return copies[number].over_sftp(0),
         })
     }
 
@@ -151,6 +167,7 @@ impl Copy {
                 let line = scp::download::command(download);
                 (line, Box::new(scp::download::Receiving::new(Arc::clone(download), root(directories, number)?)))
             }
+            Copy::Each(copies) => return copies[number].over_scp(0),
         })
     }
 }

@@ -229,7 +229,21 @@ impl BeforeStart for HostsError {
     }
 }
 
-/// Reads the hosts of files and strings, without groups.
+/// Reads the hosts of files and strings, without groups. A line of a file may have options after its host, which hold for this entry
+/// alone: what `host_config` is to the reference client, which has one for all entries of the same name.
+///
+/// ```
+/// use pssh::{Client, Settings, gather};
+///
+/// # let directory = tempfile::tempdir()?;
+/// let file = directory.path().join("hosts");
+/// std::fs::write(&file, "web1 user=deploy port=2222\nweb2 identity=/etc/deploy/id_web2 timeout=5m\n")?;
+/// let hosts = gather(&[file], &["web3".to_owned()])?;
+/// let client = Client::of(hosts, Settings::for_library()?)?;
+/// assert_eq!((client.hosts().len(), client.hosts()[0].port), (3, Some(2222)));
+/// assert!(client.hosts()[1].options.timeout.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// A file cannot be read, or any entry is not a host.

@@ -425,7 +425,12 @@ fn attempts(value: &Value<'_>) -> Result<u32, String> {
 fn host_key_check(value: &Value<'_>) -> Result<HostKeyCheck, String> {
     const EXPECTED: &str = "strict, accept-new or off";
     let text = value.text(EXPECTED)?;
-    clap::ValueEnum::from_str(text, false).map_err(|_| format!("expected {EXPECTED}, not {text:?}"))
+    match text {
+        "strict" => Ok(HostKeyCheck::Strict),
+        "accept-new" => Ok(HostKeyCheck::AcceptNew),
+        "off" => Ok(HostKeyCheck::Off),
+        _ => Err(format!("expected {EXPECTED}, not {text:?}")),
+    }
 }
 
 fn flag(value: &Value<'_>) -> Result<bool, String> {
@@ -438,7 +443,8 @@ fn flag(value: &Value<'_>) -> Result<bool, String> {
 }
 
 /// What to do with a host key that is not in known_hosts. A revoked key is always refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum HostKeyCheck {
     /// Refuse unknown and changed keys.
     #[default]

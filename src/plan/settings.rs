@@ -1,11 +1,14 @@
 //! Settings of a whole run. Workers see these, never the command line.
 
+mod builder;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::Unprepared;
 use super::failure_limit::{Limits, StopMode};
 use super::portion::Portion;
 use super::program::Program;
@@ -137,6 +140,11 @@ pub struct Settings {
     pub sudo_password: Option<Source>,
     /// How a command may end to count as a success.
     pub success: Success,
+    /// How long a session of a [`Client`](crate::Client) stays connected after a command; `None` for no limit, zero for no time at all.
+    pub idle_timeout: Option<Duration>,
+    /// How many sessions without a command may stay connected, at most; `None` for as many as the limit on open files allows. The longest
+    /// unused one is closed first.
+    pub kept_sessions: Option<usize>,
     /// Whether jobs are verbose.
     pub verbose: bool,
     /// The names of the settings in messages.
@@ -217,6 +225,8 @@ const ATTEMPTS: u32 = 3;
 /// The default limit of connections to a jump host: with 8, a hundred hosts behind a link with a
 /// round trip of 100 ms are open after 1.3 s instead of 10 s, and sshd's MaxStartups (10) is not reached.
 const PROXY_CONNECTIONS: usize = 8;
+/// How long unused sessions stay connected by default: most firewalls forget a silent connection after five minutes or more.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The default pause between two attempts: the reference client's.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
@@ -284,13 +294,14 @@ impl Settings {
     /// assert_eq!(settings.pool_size, 10);
     /// settings.pool_size = 64;
     /// settings.user = Some("deploy".to_owned());
-    /// # Ok::<(), String>(())
+    /// # Ok::<(), pssh::Error>(())
     /// ```
-    pub fn for_library() -> Result<Settings, String> {
+    pub fn for_library() -> Result<Settings, Unprepared> {
         let process = Environment::of_process();
         let agent = |name: &str| if name == "SSH_AUTH_SOCK" { (process.variable)(name) } else { None };
         let environment = Environment { variable: &agent, login: process.login.clone(), home: process.home.clone() };
-        let login = environment.login.clone().ok_or("the password database has no name for you")?;
+        let nameless = || Unprepared::Setting("the password database has no name for you".to_owned());
+        let login = environment.login.clone().ok_or_else(nameless)?;
         let mut settings = Settings { may_ask: false, ..Settings::defaults(&environment, login) };
         settings.usual_agent = environment.usual_agent();
         settings.agent = AgentChoice::Usual(settings.usual_agent.clone());
@@ -345,6 +356,8 @@ impl Settings {
             sudo: None,
             sudo_password: None,
             success: Success::default(),
+            idle_timeout: Some(IDLE_TIMEOUT),
+            kept_sessions: None,
             verbose: false,
             names: SettingNames::default(),
         }

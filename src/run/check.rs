@@ -7,6 +7,7 @@ use super::pace::Closed;
 use super::queue::Task;
 use super::runner::{Line, Path};
 use super::session_work::SessionWork;
+use super::sessions::{FREEING, OPENING, refusal};
 use crate::events::check::{CheckFailure, CheckReport, GivenUp};
 use crate::events::event::{Event, EventKind, HostStage, Notice, Outcome, Phase, Stream};
 use crate::events::host_error::{HostError, ProxyError};
@@ -18,10 +19,6 @@ use crate::system::cancel::Cancel;
 use crate::system::poll::{CENTURY, Patience};
 use crate::system::redact::Filter;
 
-/// How long the command's connection may take to start a try; then it is replaced. A host that restarts may not have closed it.
-const OPENING: Duration = Duration::from_secs(10);
-/// How long a server with one channel at a time (MaxSessions of sshd_config(5)) may take to free the last one.
-const FREEING: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(500)];
 /// Bytes that are kept of a try's output, and lines of them.
 const KEPT: usize = 1024;
 const KEPT_LINES: usize = 5;
@@ -234,16 +231,6 @@ impl Checking<'_> {
             return outcome;
         }
         line.close(self.work.host).unwrap_or_else(|| line.path.explain(outcome))
-    }
-}
-
-/// Returns whether a connection on which nothing was started has ended, or `None` if the check may have begun.
-fn refusal(outcome: &Outcome) -> Option<bool> {
-    let Outcome::Failed(error) = outcome else { return None };
-    match **error {
-        HostError::Ssh { .. } => Some(false),
-        HostError::Dropped { .. } => Some(true),
-        _ => None,
     }
 }
 

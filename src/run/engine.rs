@@ -11,6 +11,7 @@ use super::gate::Gate;
 use super::pool::{self, Plan};
 use super::room::{self, Threads};
 use super::runner::Runner;
+use super::sessions::Sessions;
 use crate::events::event::Event;
 use crate::hosts::HostSpec;
 use crate::journal::writer::Writer;
@@ -66,7 +67,7 @@ pub struct Started {
 
 impl Engine {
     /// Creates the jobs of `specs`: checks everything and asks the user everything that applies to all hosts before
-    /// the first connection. `cancel` stops all of it.
+    /// the first connection. `cancel` stops all of it. `sessions` stay connected after the run.
     ///
     /// # Errors
     /// See `Runner::new`.
@@ -75,13 +76,15 @@ impl Engine {
         specs: Vec<HostSpec>,
         work: Work,
         check: Option<Check>,
+        sessions: Option<Arc<Sessions>>,
         cancel: &Cancel,
     ) -> Result<Engine, Unprepared> {
         if let Some(unusable) = ssh::unusable() {
             return Err(Unprepared::Libssh2(unusable.to_string()));
         }
         settings.pool_size = settings.pool_size.min(specs.len()).max(1);
-        let (runner, jobs) = bounded::under(cancel, || Runner::new(settings.clone(), specs, work, check, cancel))?;
+        let (runner, jobs) =
+            bounded::under(cancel, || Runner::new(settings.clone(), specs, work, check, sessions, cancel))?;
         let runner = Arc::new(runner);
         Ok(Engine { runner, jobs, settings, cancel: cancel.clone() })
     }
@@ -121,6 +124,9 @@ impl Engine {
             )),
             None => {}
         }
+        if let Some(sessions) = self.runner.sessions() {
+            sessions.set_room(open_files::room_besides(room.hosts, need, self.jobs.len()));
+        }
         let plan = Plan {
             size: room.hosts,
             threads: Threads::of(self.jobs.iter().map(|job| job.proxy.as_ref()), self.runner.programs()),
@@ -129,6 +135,7 @@ impl Engine {
             total_limit: settings.total_timeout,
             rolling: settings.rolling.clone(),
             terminal: Some(Arc::clone(self.runner.terminal())),
+            workers: self.runner.sessions().map(Sessions::workers),
         };
         let failures = Arc::new(FailureCount::new(settings.limits(self.jobs.len()), &self.cancel));
         if let Some(journal) = &journal {

@@ -12,4 +12,6 @@ mod retries;
 mod room;
 pub(crate) mod runner;
 pub(crate) mod session_work;
+pub mod sessions;
 pub(crate) mod transfer;
+pub mod workers;

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::earlier::Earlier;
 use super::queue::{Channels, Queue, Report, Task};
 use super::room::Threads;
+use super::workers::{Hired, Workers};
 use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
@@ -54,6 +55,8 @@ pub struct Plan {
     pub rolling: Rolling,
     /// Where the user confirms batches.
     pub terminal: Option<Arc<Terminal>>,
+    /// The threads of the client, if it keeps them.
+    pub workers: Option<Arc<Workers>>,
 }
 
 /// A running run.
@@ -89,7 +92,7 @@ where
     let (events, received) = bounded(EVENTS);
     let (report, reports) = unbounded();
     let (mut size, mut most_threads) = (plan.size.min(jobs.len()).max(1), None);
-    let tasks = loop {
+    let (tasks, hired) = loop {
         // A job leaves the queue only for a free worker, so a cancelled run finds all others still there.
         let (tasks, taken) = bounded::<Task>(0);
         let (worker_jobs, worker_events, worker_cancel) = (Arc::clone(&jobs), events.clone(), cancel.clone());
@@ -106,12 +109,12 @@ where
                 let _ = worker_report.send(told);
             }
         };
-        match start_workers(size, worker) {
-            Ok(()) => break tasks,
+        match start_workers(size, plan.workers.as_ref(), worker) {
+            Ok(hired) => break (tasks, hired),
             Err(failed) => {
                 // Without tasks they end at once.
                 drop(tasks);
-                let started = failed.started.len();
+                let started = failed.started.len() + failed.hired.as_ref().map_or(0, Hired::count);
                 failed.started.into_iter().for_each(|worker| drop(worker.join()));
                 if started < 2 || most_threads.is_some() {
                     return Err(failed.error);
@@ -128,6 +131,9 @@ where
             recall(&mut |event| drop(events.send(event)));
         }
         Queue::new(jobs, plan, &earlier.jobs).run(&channels, &cancel);
+        // Without tasks the workers are free for another run.
+        drop(tasks);
+        drop(hired);
     })?;
     Ok(Working { events: received, workers: size, most_threads })
 }
@@ -136,12 +142,18 @@ where
 struct TooFew {
     /// Those that were.
     started: Vec<thread::JoinHandle<()>>,
+    /// Those of the client.
+    hired: Option<Hired>,
     error: io::Error,
 }
 
-/// Starts `size` threads that run `worker`.
-fn start_workers(size: usize, worker: impl Fn(usize) + Send + Sync + 'static) -> Result<(), TooFew> {
-    let mut started = Vec::new();
+/// Starts `size` threads that run `worker`, or takes those of the client, which it returns.
+fn start_workers(
+    size: usize,
+    workers: Option<&Arc<Workers>>,
+    worker: impl Fn(usize) + Send + Sync + 'static,
+) -> Result<Option<Hired>, TooFew> {
+    let (mut started, mut hired) = (Vec::new(), workers.map(Hired::from));
     // One rayon thread per worker, each busy with its loop until the end. rayon's own scheduling would start the hosts out of
     // order, and threads of it that look for work cost more the more there are: at 500 they took more than all connections
     // together. So the loop is what a thread does before it would look for any, and by then the pool is over.
@@ -149,6 +161,9 @@ fn start_workers(size: usize, worker: impl Fn(usize) + Send + Sync + 'static) ->
         .num_threads(size)
         .start_handler(worker)
         .spawn_handler(|thread| {
+            if let Some(hired) = &mut hired {
+                return hired.start(STACK, Box::new(move || thread.run()));
+            }
             let builder = thread::Builder::new().name(panics::WORKER_NAME.to_owned()).stack_size(STACK);
             started.push(builder.spawn(move || thread.run())?);
             Ok(())
@@ -157,9 +172,9 @@ fn start_workers(size: usize, worker: impl Fn(usize) + Send + Sync + 'static) ->
     match pool {
         Ok(pool) => {
             drop(pool);
-            Ok(())
+            Ok(hired)
         }
-        Err(error) => Err(TooFew { started, error: io::Error::other(error) }),
+        Err(error) => Err(TooFew { started, hired, error: io::Error::other(error) }),
     }
 }
 
@@ -219,6 +234,7 @@ mod tests {
             total_limit: None,
             rolling: Rolling::default(),
             terminal: None,
+            workers: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The runner: the shared state of jobs, and one attempt at a job.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::num::NonZero;
 use std::panic::resume_unwind;
@@ -32,6 +33,7 @@ use crate::run::gate::Gate;
 use crate::run::pool::AttemptResult;
 use crate::run::queue::{Route, Task};
 use crate::run::session_work::SessionWork;
+use crate::run::sessions::{FREEING, OPENING, RunJumpHosts, Sessions, Turn, is_stale, refusal};
 use crate::ssh::destination::Destination;
 use crate::ssh::host_keys::known_hosts_command;
 use crate::ssh::proxy::chain::JumpHosts;
@@ -39,11 +41,12 @@ use crate::ssh::proxy::connection::{Plan, Through, Way};
 use crate::ssh::proxy::proxy_command::{News, ProxyCommand};
 use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
-use crate::ssh::watch::{Carrier, Watch};
+use crate::ssh::watch::{Carrier, Notes, Watch};
 use crate::system::cancel::Cancel;
 use crate::system::files::bounded;
 use crate::system::open_files::Held;
-use crate::system::password_source::Source;
+use crate::system::password_source::{Secret, Source};
+use crate::system::poll::{CENTURY, Patience};
 use crate::system::terminal::Terminal;
 
 /// How many hosts are looked up in ssh_config in less time than it takes to start threads for it, or nearly so.
@@ -52,16 +55,33 @@ const FOR_ONE_THREAD: usize = 20_000;
 /// Runs jobs, and holds their shared state.
 pub struct Runner {
     pub(super) settings: Arc<Settings>,
-    pub(super) destinations: Arc<Destinations>,
-    /// The host of each job, by its number; none if no job is run.
-    hosts: Vec<Destination>,
-    jump_hosts: JumpHosts,
+    prepared: Arc<Prepared>,
+    jump_hosts: RunJumpHosts,
+    /// Sessions that stay after the run.
+    sessions: Option<Arc<Sessions>>,
     work: Work,
     check: Option<CheckTimes>,
     pub(super) sudo_password: Arc<SudoPassword>,
     /// How far each host is.
     stages: Stages,
     terminal: Arc<Terminal>,
+}
+
+/// What is read, asked and decided about the hosts before the first connection.
+pub(super) struct Prepared {
+    destinations: Arc<Destinations>,
+    /// The host of each job, by its number; none if no job is run.
+    hosts: Vec<Destination>,
+    password: Option<Arc<Secret>>,
+    /// The setting of a single command on which it depends.
+    command_timeout: Option<Duration>,
+}
+
+impl Prepared {
+    /// Whether another command of the same client, with this time limit, can use it.
+    pub fn fits(&self, command_timeout: Option<Duration>) -> bool {
+        self.command_timeout == command_timeout
+    }
 }
 
 /// The path of a session's connection: dropped after the session.
@@ -99,6 +119,13 @@ impl Path {
         match self {
             Path::Through(through) => Some(Arc::clone(&through.connection) as Arc<dyn Carrier>),
             Path::Direct | Path::Command(_) => None,
+        }
+    }
+
+    /// Drops what belongs to the run that has made the path.
+    pub(super) fn forget_run(&self) {
+        if let Path::Command(command) = self {
+            command.hush();
         }
     }
 
@@ -159,6 +186,7 @@ impl Runner {
         specs: Vec<HostSpec>,
         work: Work,
         check: Option<Check>,
+        sessions: Option<Arc<Sessions>>,
         cancel: &Cancel,
     ) -> Result<(Runner, Arc<[Job]>), Unprepared> {
         let settings = Arc::new(settings);
@@ -170,19 +198,34 @@ impl Runner {
             let source = source.as_ref().filter(|_| settings.logs_in);
             source.map(|source| source.read(&terminal, cancel)).transpose()
         };
-        let (password, sudo_password) = (read(&settings.password)?, read(&settings.sudo_password)?);
-        let password = password.map(Arc::new);
-        let sudo_password = SudoPassword::new(sudo_password, password.clone(), Arc::clone(&terminal));
-        let destinations = Destinations::new(Arc::clone(&settings), password, Arc::clone(&terminal), cancel)?;
-        // What only prints needs no destinations, of which each is large.
-        let (hosts, reached) = if settings.logs_in {
-            let (hosts, mut users) = (destinations.hosts(&specs)?, HashSet::new());
-            let reached = hosts.iter().map(|host| reach(&destinations, host, &mut users));
-            let reached = reached.collect::<Result<_, Unprepared>>()?;
-            (hosts, reached)
-        } else {
-            (Vec::new(), reach_all(&destinations, &specs)?)
+        let kept = sessions.as_ref().and_then(|sessions| sessions.prepared(settings.command_timeout));
+        let password = match &kept {
+            Some(kept) => kept.password.clone(),
+            None => read(&settings.password)?.map(Arc::new),
         };
+        let sudo_password = SudoPassword::new(read(&settings.sudo_password)?, password.clone(), Arc::clone(&terminal));
+        let prepared = match kept {
+            Some(kept) => kept,
+            None => {
+                let destinations =
+                    Destinations::new(Arc::clone(&settings), password.clone(), Arc::clone(&terminal), cancel)?;
+                // What only prints needs no destinations, of which each is large.
+                let hosts = if settings.logs_in { destinations.hosts(&specs)? } else { Vec::new() };
+                let (destinations, command_timeout) = (Arc::new(destinations), settings.command_timeout);
+                Arc::new(Prepared { destinations, hosts, password, command_timeout })
+            }
+        };
+        let destinations = &prepared.destinations;
+        let reached = if settings.logs_in {
+            let mut users = HashSet::new();
+            let reached = prepared.hosts.iter().map(|host| reach(destinations, host, &mut users));
+            reached.collect::<Result<_, Unprepared>>()?
+        } else {
+            reach_all(destinations, &specs)?
+        };
+        if let Some(sessions) = &sessions {
+            sessions.set_prepared(&prepared);
+        }
         let requests = match &work {
             Work::Commands { commands, inputs } => {
                 let known = specs.iter().zip(&reached).map(|(spec, host)| (spec, &*host.user, host.port));
@@ -195,19 +238,25 @@ impl Runner {
         };
         let checks = check.as_ref().map(|check| checks(check, settings.sudo.as_ref(), &specs, &reached)).transpose()?;
         let jobs = job::make(specs, reached, requests, checks);
-        let destinations = Arc::new(destinations);
-        let jump_hosts = JumpHosts::new(Plan {
-            host_of: {
-                let destinations = Arc::clone(&destinations);
-                Box::new(move |hop| destinations.hop(hop).map_err(|error| error.to_string()))
-            },
-            connections: settings.proxy_connections,
-            window: settings.window(),
-            cancel: cancel.clone(),
-        });
+        let jump_hosts = |cancel: &Cancel| {
+            JumpHosts::new(Plan {
+                host_of: {
+                    let destinations = Arc::clone(destinations);
+                    Box::new(move |hop| destinations.hop(hop).map_err(|error| error.to_string()))
+                },
+                connections: settings.proxy_connections,
+                window: settings.window(),
+                cancel: cancel.clone(),
+            })
+        };
+        let jump_hosts = match &sessions {
+            Some(sessions) => sessions.jump_hosts(jump_hosts),
+            None => RunJumpHosts::own(jump_hosts(cancel)),
+        };
         let stages = Stages::new(jobs.len());
         let check = check.map(|check| check.times);
-        Ok((Runner { settings, destinations, hosts, jump_hosts, work, check, sudo_password, stages, terminal }, jobs))
+        let runner = Runner { settings, prepared, jump_hosts, sessions, work, check, sudo_password, stages, terminal };
+        Ok((runner, jobs))
     }
 
     /// Returns what would be sent for the command of `job`, or copied, with zeros for random parts. The wrappers of sudo and
@@ -238,6 +287,11 @@ impl Runner {
         })
     }
 
+    /// Returns the sessions that stay after the run, if any do.
+    pub(super) fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.as_deref()
+    }
+
     /// Whether commands are run, rather than files copied.
     pub(super) fn runs_commands(&self) -> bool {
         matches!(self.work, Work::Commands { .. })
@@ -250,13 +304,13 @@ impl Runner {
             Work::Copy(copy) => copy.held(),
             Work::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
         };
-        let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
+        let runs_command = self.prepared.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
         work.and(if runs_command { known_hosts_command::HELD } else { Held::default() })
     }
 
     /// Returns the threads and processes that the work of a host needs, without its worker and a proxy command.
     pub fn programs(&self) -> usize {
-        let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
+        let runs_command = self.prepared.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
         let work = if matches!(self.work, Work::Rsync(_)) { rsync::THREADS_PER_JOB } else { 0 };
         work + usize::from(runs_command)
     }
@@ -266,12 +320,12 @@ impl Runner {
     /// # Errors
     /// ssh_config is wrong about it.
     pub fn explain(&self, job: &Job) -> Result<Vec<Explained>, Unprepared> {
-        self.destinations.explain(&job.spec)
+        self.prepared.destinations.explain(&job.spec)
     }
 
     /// Returns the longest connect timeout of any host; looking up its name may take as long.
     pub fn longest_connect(&self) -> Duration {
-        self.hosts.iter().map(|host| host.connect_timeout).max().unwrap_or_default()
+        self.prepared.hosts.iter().map(|host| host.connect_timeout).max().unwrap_or_default()
     }
 
     /// Closes what jobs share, after all have ended.
@@ -282,7 +336,7 @@ impl Runner {
 
     /// Returns the inputs that could not be used, a line each, for `-v`.
     pub fn notes(&self) -> Vec<String> {
-        self.destinations.notes()
+        self.prepared.destinations.notes()
     }
 
     /// Returns the terminal on which the user is asked.
@@ -315,33 +369,47 @@ impl Runner {
                 send(EventKind::Note(text()));
             }
         };
-        let host = &self.hosts[job.number];
-        let mut watch = Watch::new(&gate.cancel, host.connect_timeout);
-        let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
-        task.login = None;
-        send(EventKind::Attempted(Box::new(*watch.milestones())));
-        watch.take_notices().into_iter().for_each(|notice| send(EventKind::Warning(notice)));
-        let milestones = *watch.milestones();
-        let mut session = match connected {
-            Ok(session) => session,
-            Err(outcome) => return AttemptResult::NotSent(path.explain(outcome)),
+        let host = &self.prepared.hosts[job.number];
+        let mut turn =
+            match self.sessions.as_deref().map(|sessions| sessions.turn(job.number, &gate.cancel)).transpose() {
+                Ok(turn) => turn,
+                Err(outcome) => return AttemptResult::NotSent(outcome),
+            };
+        let (has_begun, login) = (Cell::new(false), Cell::new(task.login.take()));
+        let (attempt, until) = (task.attempt, Cell::new(Instant::now() + host.connect_timeout.min(CENTURY)));
+        let may_start = || {
+            gate.pass(job, attempt, until.get(), host.connect_timeout)?;
+            has_begun.set(true);
+            drop(login.take());
+            Ok(())
         };
-        self.stages.set(job.number, HostStage::Running);
-        send(EventKind::Connected);
-        let (attempt, until) = (task.attempt, watch.deadline());
-        let may_start = || gate.pass(job, attempt, until, host.connect_timeout);
         let work = SessionWork { runner: self, job, host, events, may_start: &may_start };
-        let outcome = match &self.work {
-            Work::Commands { commands, inputs } => {
-                work.command(&mut session, inputs, commands.form(), &mut watch, &mut note)
+        let kept = turn.as_mut().and_then(Turn::take);
+        let mut address = None;
+        let reused = kept.and_then(|line| self.reuse(&work, line, &has_begun, &gate.cancel, &mut note));
+        let (mut line, outcome) = match reused {
+            Some(done) => done,
+            None => {
+                let mut watch = Watch::new(&gate.cancel, host.connect_timeout);
+                let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
+                drop(login.take());
+                send(EventKind::Attempted(Box::new(*watch.milestones())));
+                watch.take_notices().into_iter().for_each(|notice| send(EventKind::Warning(notice)));
+                let mut session = match connected {
+                    Ok(session) => session,
+                    Err(outcome) => return AttemptResult::NotSent(path.explain(outcome)),
+                };
+                self.stages.set(job.number, HostStage::Running);
+                send(EventKind::Connected);
+                address = watch.milestones().address;
+                until.set(watch.deadline());
+                let outcome = self.work_on(&work, &mut session, &mut watch, &mut note);
+                (Line { session: Some(session), path }, outcome)
             }
-            Work::Ping => Ok(reached(&milestones)),
-            Work::Copy(copy) => work.copy(&mut session, copy, &mut watch, &mut note),
-            Work::Rsync(rsync) => Ok(work.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
-        // A check goes on with a session whose command has ended by itself.
-        let goes_on = self.check.is_some() && matches!(outcome, Ok(Outcome::Exited(_) | Outcome::Signaled { .. }));
-        let mut line = Line { session: Some(session), path };
+        // A check, and the next job on the host, go on with a session whose command has ended by itself.
+        let may_go_on = self.check.is_some() || turn.is_some();
+        let goes_on = may_go_on && matches!(outcome, Ok(Outcome::Exited(_) | Outcome::Signaled { .. }));
         let replaced = if goes_on { line.replaced_key(host) } else { line.close(host) };
         let outcome = match (outcome, replaced) {
             (Ok(_), Some(replaced)) => return AttemptResult::Ended(replaced),
@@ -360,15 +428,85 @@ impl Runner {
             (Err(outcome), None) => return AttemptResult::NotSent(outcome),
         };
         // A name may have several addresses, and a check is about the machine that the command ran on.
-        if let (Route::Direct(addresses), Some(address)) = (&mut task.route, milestones.address) {
+        if let (Route::Direct(addresses), Some(address)) = (&mut task.route, address) {
             *addresses = vec![address];
         }
         AttemptResult::Ended(match (self.check, &job.check) {
             (Some(times), Some(request)) if outcome.class() == Class::Ok => {
                 Checking { work: &work, task, request, times, cancel: &gate.cancel }.run(line, outcome, &mut note)
             }
-            _ => line.close(host).unwrap_or(outcome),
+            _ => match turn.filter(|_| goes_on) {
+                Some(turn) => {
+                    turn.keep(line);
+                    outcome
+                }
+                None => line.close(host).unwrap_or(outcome),
+            },
         })
+    }
+
+    /// Does the work on the session that an earlier job has left. Returns `None` if that cannot be used any more and nothing was sent on
+    /// it, so that a new connection is safe.
+    fn reuse(
+        &self,
+        work: &SessionWork<'_>,
+        mut line: Line,
+        has_begun: &Cell<bool>,
+        cancel: &Cancel,
+        note: &mut Notes<'_>,
+    ) -> Option<(Line, Result<Outcome, Outcome>)> {
+        let send = |kind| drop(work.events.send(Event::now(work.job.number, kind)));
+        self.stages.set(work.job.number, HostStage::Running);
+        let mut pauses = FREEING.iter();
+        loop {
+            let mut watch = Watch::new(cancel, OPENING.min(work.host.connect_timeout));
+            line.path.carrier().into_iter().for_each(|carrier| watch.carried_by(carrier));
+            let session = line.session.as_mut()?;
+            let begun = *watch.milestones();
+            let may_start = || {
+                let is_first = !has_begun.get();
+                (work.may_start)()?;
+                if is_first {
+                    send(EventKind::Attempted(Box::new(begun)));
+                    send(EventKind::Connected);
+                }
+                Ok(())
+            };
+            let again = SessionWork { may_start: &may_start, ..*work };
+            let outcome = self.work_on(&again, session, &mut watch, note);
+            let (Ok(ended) | Err(ended)) = &outcome;
+            if has_begun.get() || !is_stale(ended) || line.replaced_key(work.host).is_some() {
+                return Some((line, outcome));
+            }
+            match pauses.next().filter(|_| refusal(ended) == Some(false)) {
+                Some(pause) => drop(Patience::of(cancel, *pause).wait(&[])),
+                None => {
+                    note(&|| format!("the kept connection cannot be used: {ended}"));
+                    self.stages.set(work.job.number, HostStage::Connecting);
+                    line.close(work.host);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Does the work of a job on its session.
+    ///
+    /// # Errors
+    /// The outcome, if nothing was sent.
+    fn work_on(
+        &self,
+        work: &SessionWork<'_>,
+        session: &mut Session,
+        watch: &mut Watch<'_>,
+        note: &mut Notes<'_>,
+    ) -> Result<Outcome, Outcome> {
+        match &self.work {
+            Work::Commands { commands, inputs } => work.command(session, inputs, commands.form(), watch, note),
+            Work::Ping => Ok(reached(watch.milestones())),
+            Work::Copy(copy) => work.copy(session, copy, watch, note),
+            Work::Rsync(rsync) => Ok(work.rsync(session, rsync, watch, note)),
+        }
     }
 
     /// Opens an authenticated session with `host`; also returns its path, even without a session.

@@ -426,6 +426,26 @@ impl Session {
         }
     }
 
+    /// Reads what the server of a session without a command has sent, and answers what it asks; returns whether the session can still be
+    /// used.
+    pub fn attend(&self) -> bool {
+        let is_usable = self.link.attend();
+        self.link.flush(self.socket());
+        self.link.take_answers();
+        is_usable
+    }
+
+    /// Forgets the agent of the last command: its processes may not use it any more.
+    pub fn rest(&self) {
+        self.link.set_agent_room(0);
+        while self.link.take_agent_channel().is_some() {}
+    }
+
+    /// Prepares for another command on the session, which has no channel any more.
+    pub fn renew(&self) {
+        self.link.renew();
+    }
+
     /// Disconnects without waiting, so that the server does not log a broken connection.
     pub fn disconnect(&self) {
         if self.link.given_up() == Some(GivenUp::HostKey) {

@@ -73,6 +73,12 @@ pub fn make_room(hosts: usize, need: Need) -> Room {
     room_within(hosts, current, need)
 }
 
+/// Raises the soft limit further for `more` connections besides the `hosts` that run; returns how many of them it allows.
+pub fn room_besides(hosts: usize, need: Need, more: usize) -> usize {
+    let held = Need { per_host: need.per_host, besides: need.files(hosts) };
+    make_room(more, held).hosts
+}
+
 pub(crate) fn room_within(hosts: usize, files: u64, need: Need) -> Room {
     let held = usize::try_from(files.saturating_sub(need.besides) / need.per_host).unwrap_or(usize::MAX);
     if held >= hosts {

@@ -14,14 +14,14 @@ use crate::sshd::{Fleet, Setup, Sshd};
 const SOON: Option<Duration> = Some(Duration::from_secs(20));
 
 impl Fleet {
-    fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         let mut settings = Fleet::settings_of(&self.env);
         settings.user = Some(self.user.name().to_owned());
         settings.identities = vec![self.env.ssh_dir().join("id_ed25519")];
         settings
     }
 
-    fn settings_of(env: &Env) -> Settings {
+    pub(crate) fn settings_of(env: &Env) -> Settings {
         let mut settings = Settings::for_library().expect("settings");
         settings.known_hosts = vec![env.known_hosts()];
         settings.agent = AgentChoice::Nobody;
@@ -29,7 +29,7 @@ impl Fleet {
         settings
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.sshd.hosts(), self.settings()).expect("hosts")
     }
 
@@ -38,11 +38,11 @@ impl Fleet {
     }
 }
 
-fn text(lines: impl Iterator<Item = std::io::Result<Vec<u8>>>) -> Vec<String> {
+pub(crate) fn text(lines: impl Iterator<Item = std::io::Result<Vec<u8>>>) -> Vec<String> {
     lines.map(|line| String::from_utf8(line.expect("a line")).expect("text")).collect()
 }
 
-fn class(host: &Host) -> Option<Class> {
+pub(crate) fn class(host: &Host) -> Option<Class> {
     host.outcome().map(Outcome::class)
 }
 

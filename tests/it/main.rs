@@ -123,6 +123,8 @@ mod launchers;
 mod layers;
 /// Columns, blocks and the status line.
 mod layout;
+/// The library's surface: events, copies, errors, and the list of what is public.
+mod library;
 /// Runs that are stopped: after a time, or once hosts have failed.
 mod limits;
 /// Files here that are written to.
@@ -179,6 +181,8 @@ mod scale;
 mod scripts;
 /// Secrets, wherever they could come to light.
 mod secrets;
+/// Sessions that stay between the commands of a client.
+mod sessions;
 /// Shares of a list.
 mod shard;
 /// Being stopped: by signals, by a reader that goes away, by a disk that is full.

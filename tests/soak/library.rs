@@ -47,7 +47,7 @@ fn once(directory: &Path, options: &Options, run: usize, ports: Ports) -> Result
     let plan = Plan::new(options, run);
     let list = directory.join("library-hosts");
     fs::write(&list, plan.list(ports)).context("cannot write the list of hosts")?;
-    let mut settings = Settings::for_library().map_err(anyhow::Error::msg)?;
+    let mut settings = Settings::for_library()?;
     settings.user = Some("soak".to_owned());
     settings.pool_size = options.pool;
     settings.identities = vec![directory.join("key")];

@@ -151,6 +151,7 @@ fn check(case: Case) -> Result<(), TestCaseError> {
         total_limit: None,
         rolling: case.rolling.clone(),
         terminal: None,
+        workers: None,
     };
     let seen = Arc::new(Seen::default());
     let work = {
@@ -263,6 +264,7 @@ fn hosts_start_in_their_order() {
             total_limit: None,
             rolling,
             terminal: None,
+            workers: None,
         };
         let work = |_: &Job, _: &mut Task, _: &Sender<Event>| AttemptResult::Ended(Outcome::Exited(0));
         let events = pool::start(jobs, plan, Earlier::default(), (&failures, &cancel), work).expect("threads").events;

@@ -52,6 +52,11 @@ pub struct Link {
     state: NonNull<LinkState>,
 }
 
+// SAFETY: the state is reached only through this value and by callbacks, which run only within calls of libssh2 on this session. It is
+// not shared (`Link` is not `Sync`), nothing of it belongs to a thread, and all channels and clones of the session are gone when a
+// session changes its thread, which takes the exclusive ownership of its `Session`.
+unsafe impl Send for Link {}
+
 impl Link {
     /// Takes over the socket and the memory of the new `session`.
     pub fn watch(session: &Session) -> Link {
@@ -220,6 +225,28 @@ impl Link {
     /// Gives the connection up because it [is full](Link::is_full) and no data can be returned.
     pub fn give_up_memory(&self) {
         self.state().give_up(GivenUp::Memory);
+    }
+
+    /// Reads what the peer of a session without a channel has sent, and answers what it asks (RFC 4254 section 4); returns whether the
+    /// session can still be used.
+    pub fn attend(&self) -> bool {
+        let value = loop {
+            // SAFETY: as in `go_on`.
+            let value = unsafe { ssh2_transport_read(self.state().session.as_ptr()) };
+            if value <= 0 {
+                break value;
+            }
+        };
+        self.go_on();
+        let is_well = value == 0 || value == raw::LIBSSH2_ERROR_EAGAIN;
+        is_well && !self.is_dead() && self.given_up().is_none() && !self.is_full()
+    }
+
+    /// Counts what the peer sends from here on, as for a new session: no channel is left of the last job.
+    pub fn renew(&self) {
+        let state = self.state();
+        state.expected.set(state.received.get() + MOST_BESIDES);
+        state.granted.set(0);
     }
 
     /// Whether reading must pause until data is returned, since the kept data takes too much memory.

@@ -54,6 +54,16 @@ impl JumpHosts {
         last.ok_or_else(|| failed("no jump host is named".to_owned()).into())
     }
 
+    /// Whether no jump host was needed so far.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.hosts).is_empty()
+    }
+
+    /// Lets the next job log in again where the last login has just failed.
+    pub fn forget_failures(&self) {
+        lock(&self.hosts).values().for_each(|host| host.forget_failure());
+    }
+
     /// Ends all connections: no job needs them any more. Waits a moment for them to disconnect.
     pub fn close(&self) {
         let mut hosts: Vec<(usize, Arc<JumpHost>)> = Vec::new();

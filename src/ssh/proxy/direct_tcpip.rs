@@ -34,6 +34,8 @@ const LEAST_AGE: Duration = Duration::from_millis(1100);
 /// How soon to check again while opens wait, for what no descriptor reports: the age of an open, a session that has
 /// given up.
 const TICK: Duration = Duration::from_millis(100);
+/// How long the channels may take to be closed when the connection is no longer needed.
+const LEAVING: Duration = Duration::from_millis(200);
 /// How long an ended connection may take to pass on its received data.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -50,6 +52,8 @@ pub struct DirectTcpip<'a> {
     buffer: Vec<u8>,
     /// Whether the session's socket may have data.
     readable: bool,
+    /// Until when it leaves the jump host, which no job needs any more.
+    leaves: Option<Instant>,
 }
 
 /// A channel that is being opened.
@@ -80,6 +84,7 @@ impl<'a> DirectTcpip<'a> {
             lines: Vec::new(),
             buffer: vec![0; READ_SIZE],
             readable: true,
+            leaves: None,
         }
     }
 
@@ -87,7 +92,12 @@ impl<'a> DirectTcpip<'a> {
     pub fn run(mut self) {
         let ended = loop {
             if self.host.is_closed() {
-                break Ok(());
+                // The sessions behind it may have disconnected just before, and a jump host that we leave passes nothing on.
+                let end = *self.leaves.get_or_insert_with(|| Instant::now() + LEAVING);
+                self.lines.iter_mut().for_each(|line| line.wake(PollFlags::IN, true));
+                if self.lines.is_empty() || Instant::now() >= end {
+                    break Ok(());
+                }
             }
             match self.round() {
                 Ok(true) => {}
@@ -296,6 +306,7 @@ impl<'a> DirectTcpip<'a> {
         if self.opening.is_some() || self.host.has_waiting() {
             until = Some(now + TICK);
         }
+        until = until.into_iter().chain(self.leaves).min();
         let mut polled =
             vec![PollFd::from_borrowed_fd(self.session.socket(), flags), PollFd::new(&self.wake, PollFlags::IN)];
         let mut places = Vec::with_capacity(self.lines.len());

@@ -270,6 +270,11 @@ impl JumpHost {
         }
     }
 
+    /// See [`JumpHosts::forget_failures`](super::chain::JumpHosts::forget_failures).
+    pub fn forget_failure(&self) {
+        lock(&self.state).failure = None;
+    }
+
     /// Returns the notes of this host and those before it, once.
     pub fn take_notes(&self) -> Vec<String> {
         let mut notes = self.before.as_ref().map_or_else(Vec::new, |before| before.take_notes());

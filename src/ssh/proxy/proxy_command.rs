@@ -105,6 +105,11 @@ impl ProxyCommand {
         lock(&self.said).unused = None;
     }
 
+    /// Reports no more of its standard error: the run that wanted that has ended.
+    pub fn hush(&self) {
+        lock(&self.said).news = None;
+    }
+
     /// Adjusts the outcome of a session over this command to how the command ended.
     pub fn explain(&mut self, outcome: Outcome) -> Outcome {
         let Outcome::Failed(error) = outcome else { return outcome };
