@@ -11,7 +11,7 @@ fn main() {
         if is_set("CARGO_FEATURE_VENDORED") {
             println!(
                 "cargo::error=the features system-libssh2 and vendored exclude each other, since the libssh2 of the system brings its own \
-                 OpenSSL: add --no-default-features"
+                 OpenSSL: add --no-default-features --features cli"
             );
         }
         if is_bundled {
@@ -23,7 +23,7 @@ fn main() {
     } else if !is_bundled {
         println!(
             "cargo::error=LIBSSH2_SYS_USE_PKG_CONFIG is set: to use the libssh2 of the system, add --no-default-features --features \
-             system-libssh2"
+             cli,system-libssh2"
         );
     }
 }
