@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use pssh::internal::Program;
 use serde_json::Value;
 
-use crate::bin::{Env, Run, without_times};
+use crate::bin::{Env, Run, path_of, without_times};
 use crate::journal::records;
 use crate::reports::Fleet;
 use crate::schema::Schema;
@@ -99,7 +99,8 @@ fn a_replay_needs_no_login_name() {
     env.pssh().hosts(sshd.hosts()).args(["--journal", "J", "true"]).run().exits(0);
     // A user of a container, without an entry in the password database.
     const USER: u32 = 54_321;
-    fs::copy(crate::bin::path_of(Program::Pssh), env.path("own-pssh")).expect("a copy that the user may run");
+    // A copy that the user may run.
+    crate::bin::tool("cp", &[path_of(Program::Pssh).as_ref(), env.path("own-pssh").as_os_str()]);
     fs::set_permissions(env.path(""), fs::Permissions::from_mode(0o755)).expect("a directory for all");
     std::os::unix::fs::chown(env.path("J"), Some(USER), None).expect("root");
     let user = USER.to_string();
