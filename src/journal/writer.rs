@@ -19,6 +19,9 @@ use crate::text::message::reason;
 
 /// How long a record may be written but not on the disk.
 const SOON: Duration = Duration::from_millis(500);
+/// A sync begins so long after the one before it, at least: on a fast disk, so that several hosts share it all the same. Each costs
+/// processor time, and a login takes several times as long.
+const PACE: Duration = Duration::from_millis(3);
 /// How long the disk may take once the run is stopped.
 const GRACE: Duration = Duration::from_secs(2);
 /// How many records may wait. Output has at most 32 KiB in each.
@@ -82,7 +85,8 @@ impl Writer {
     /// # Errors
     /// A system error: it cannot be written, or there is no thread.
     pub fn begin((file, path): (File, &Path), records: &[u8], jobs: usize, cancel: &Cancel) -> io::Result<Writer> {
-        let mut writing = Writing { length: file.metadata()?.len(), file, path: path.to_owned(), unsynced: None };
+        let mut writing =
+            Writing { length: file.metadata()?.len(), file, path: path.to_owned(), unsynced: None, synced: None };
         writing.write(records)?;
         writing.sync()?;
         let (messages, received) = bounded(WAITING);
@@ -206,6 +210,8 @@ struct Writing {
     length: u64,
     /// Since when records are written but not on the disk.
     unsynced: Option<Instant>,
+    /// When the last sync began.
+    synced: Option<Instant>,
 }
 
 impl Writing {
@@ -221,7 +227,12 @@ impl Writing {
                 return;
             }
             let (mut batch, mut waiting, mut is_last) = (Vec::new(), Vec::new(), false);
-            for message in first.into_iter().chain(messages.try_iter()) {
+            let (mut first, due) = (first.ok(), self.synced.map(|synced| synced + PACE));
+            // The records that are there; and if somebody waits for them, those that come before the next sync is due.
+            while let Some(message) = first.take().or_else(|| match due.filter(|_| !waiting.is_empty()) {
+                Some(due) => messages.recv_deadline(due).ok(),
+                None => messages.try_recv().ok(),
+            }) {
                 match message {
                     Message::Record(record, done) => {
                         batch.extend(record);
@@ -290,6 +301,7 @@ impl Writing {
 
     fn sync(&mut self) -> io::Result<()> {
         if self.unsynced.is_some() {
+            self.synced = Some(Instant::now());
             self.file.sync_data()?;
             self.check_place()?;
             self.unsynced = None;
@@ -369,7 +381,8 @@ mod tests {
         let alarm = Arc::clone(&told);
         writer.on_failure(move || alarm.store(true, Ordering::SeqCst));
         let thread = thread::spawn(move || {
-            Writing { file: full(), path: PathBuf::new(), length: 0, unsynced: None }.run(&received, &shared);
+            Writing { file: full(), path: PathBuf::new(), length: 0, unsynced: None, synced: None }
+                .run(&received, &shared);
         });
         let failed = || Err(Unwritten::Failed("No space left on device".to_owned()));
         assert_eq!(writer.commit(b"sent\n".to_vec(), far()), failed());
