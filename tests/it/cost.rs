@@ -104,6 +104,9 @@ fn allocations_system_calls_and_messages() {
     // opening the channel, the command, the end of its input, the channel's close, and SSH_MSG_DISCONNECT.
     let messages = per_host(&["sendto"]);
     run.check(messages == 12.0, &format!("{messages} messages per host"));
+    // The identification is not read byte by byte.
+    let reads = per_host(&["recvfrom"]);
+    run.check(reads <= 20.0, &format!("{reads} reads per host"));
 }
 
 #[test]

@@ -82,6 +82,7 @@ impl Link {
             granted: Cell::new(0),
             burst: Cell::new(0),
             allowed: Cell::new(usize::MAX),
+            ahead: RefCell::default(),
             unsent: RefCell::default(),
             gathers: Cell::new(false),
             agent_channels: RefCell::default(),

@@ -120,8 +120,8 @@ pub fn release_blank_pages(session: &Session) {
     for number in 0..=pages {
         // SAFETY: within the block that starts at `start`, since `number` is below `pages`. The session is locked, so no code writes
         // to it meanwhile; libssh2 has initialised all of it.
-        let is_blank = number < pages
-            && is_blank(unsafe { slice::from_raw_parts(start.add(skipped + number * page), page) });
+        let is_blank =
+            number < pages && is_blank(unsafe { slice::from_raw_parts(start.add(skipped + number * page), page) });
         if is_blank {
             blank.end = number + 1;
             continue;

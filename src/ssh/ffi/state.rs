@@ -6,8 +6,8 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
-use std::slice;
 use std::time::Instant;
+use std::{ptr, slice};
 
 use libssh2_sys as raw;
 use rustix::net::{AddressFamily, getsockname};
@@ -39,6 +39,10 @@ const PACKET_PER_BYTE: u64 = 100;
 const MOST_UNSENT: usize = 2 << 20;
 /// Sent bytes after which their space is reused.
 const GONE: usize = 64 << 10;
+
+/// Bytes that are read at once where libssh2 asks for one: it reads the server's identification byte by byte, which took 20 system calls
+/// of each host.
+const AHEAD: usize = 512;
 
 /// Bytes kept of the server's first data: more than any server's lines, lists and part of a key exchange need.
 const LONGEST_OPENING: usize = 48 << 10;
@@ -153,6 +157,8 @@ pub(super) struct LinkState {
     pub(super) burst: Cell<usize>,
     /// How many bytes may be read before the socket looks empty.
     pub(super) allowed: Cell<usize>,
+    /// Data from the socket that libssh2 has not asked for yet. It gets all of it before it finds that nothing more is there.
+    pub(super) ahead: RefCell<Ahead>,
     /// Data from libssh2 that the socket has not accepted yet.
     pub(super) unsent: RefCell<Unsent>,
     /// Whether to hold it all back from the socket.
@@ -230,6 +236,32 @@ impl LinkState {
     }
 }
 
+/// Data that was read before libssh2 asked for it.
+#[derive(Default)]
+pub(super) struct Ahead {
+    bytes: Vec<u8>,
+    /// How many of them libssh2 has.
+    taken: usize,
+}
+
+impl Ahead {
+    /// Moves at most `most` bytes to `buffer`, and returns how many.
+    ///
+    /// # Safety
+    /// The buffer has `most` writable bytes.
+    unsafe fn take(&mut self, buffer: *mut u8, most: usize) -> usize {
+        let rest = &self.bytes[self.taken..];
+        let count = rest.len().min(most);
+        // SAFETY: both have `count` bytes, and the vector is not the caller's buffer.
+        unsafe { ptr::copy_nonoverlapping(rest.as_ptr(), buffer, count) };
+        self.taken += count;
+        if self.taken == self.bytes.len() {
+            *self = Ahead::default();
+        }
+        count
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Unsent {
     pub(super) bytes: Vec<u8>,
@@ -275,21 +307,29 @@ pub(super) unsafe extern "C" fn receive(
     let Some(state) = (unsafe { LinkState::of(context) }) else {
         return 0;
     };
+    // SAFETY: libssh2 passes a buffer of `length` writable bytes.
+    let ahead = state.ahead.try_borrow_mut().map_or(0, |mut ahead| unsafe { ahead.take(buffer.cast(), length) });
+    if ahead > 0 {
+        return ahead as isize;
+    }
     let length = length.min(state.allowed.get());
     let burst = if state.logged_in.get() { BURST } else { BURST_BEFORE_LOGIN };
     if state.given_up.get().is_some() || length == 0 || state.burst.get() >= burst || state.memory.is_full() {
         state.burst.set(0);
         return AGAIN;
     }
-    // SAFETY: libssh2 passes a buffer of `length` writable bytes.
-    let received = unsafe { libc::recv(socket, buffer, length, flags) };
+    let mut first = [0; AHEAD];
+    let reads_ahead = length == 1 && !state.logged_in.get() && state.allowed.get() == usize::MAX;
+    let (into, most) = if reads_ahead { (first.as_mut_ptr().cast(), AHEAD) } else { (buffer, length) };
+    // SAFETY: the buffer has `most` writable bytes.
+    let received = unsafe { libc::recv(socket, into, most, flags) };
     if received > 0 {
         if state.allowed.get() != usize::MAX {
             state.allowed.set(state.allowed.get() - received as usize);
         }
         if state.host_key.borrow().is_empty() {
             // SAFETY: recv(2) has written so many bytes to the buffer.
-            state.keep_opening(unsafe { slice::from_raw_parts(buffer.cast::<u8>(), received as usize) });
+            state.keep_opening(unsafe { slice::from_raw_parts(into.cast::<u8>(), received as usize) });
         }
         state.heard.set(Instant::now());
         state.received.set(state.received.get().wrapping_add(received as u64));
@@ -297,6 +337,11 @@ pub(super) unsafe extern "C" fn receive(
         if state.received.get() > state.most(state.granted.get()) {
             state.give_up(if state.logged_in.get() { GivenUp::Flood } else { GivenUp::EarlyFlood });
             return AGAIN;
+        }
+        if reads_ahead && let Ok(mut ahead) = state.ahead.try_borrow_mut() {
+            *ahead = Ahead { bytes: first[..received as usize].to_vec(), taken: 0 };
+            // SAFETY: as above.
+            return unsafe { ahead.take(buffer.cast(), length) } as isize;
         }
         return received;
     }
