@@ -13,7 +13,7 @@ use crate::events::event::Event;
 use crate::hosts::{HostSpec, ResolvedShard};
 use crate::journal::file::{JournalError, JournalFile};
 use crate::journal::fingerprint::{Difference, Fingerprint, Hash};
-use crate::journal::history::{History, HistoryError, Standing, Torn};
+use crate::journal::history::{History, HistoryError, Standing};
 use crate::journal::recall::recall;
 use crate::journal::record::{Host, Run};
 use crate::journal::rerun::Choice;
@@ -48,8 +48,6 @@ pub struct Journal {
     of: Fingerprint,
     user: String,
     has_output: bool,
-    /// The last line, if it is not complete.
-    torn: Option<Torn>,
     /// Whether it continues a run.
     continues: bool,
     /// The index of each job's host in the whole list.
@@ -101,14 +99,19 @@ fn fingerprint(opts: &Opts, settings: &Settings, hosts: Listed<'_>, work: &Work)
             }
         }
     }
-    Ok(Fingerprint {
+    Ok(Fingerprint { command: hash.finish(), arguments, ..of_hosts(opts, all, shard) })
+}
+
+/// Returns what the run is about, without the command.
+fn of_hosts(opts: &Opts, all: &[HostSpec], shard: Option<ResolvedShard>) -> Fingerprint {
+    Fingerprint {
         program: opts.program.name().to_owned(),
         hosts: all.len(),
         list: Fingerprint::of_list(all.iter().map(HostSpec::to_string)),
         shard: shard.map(|shard| shard.to_string()),
-        command: hash.finish(),
-        arguments,
-    })
+        command: String::new(),
+        arguments: None,
+    }
 }
 
 fn is_there(directory: &Path) -> bool {
@@ -180,10 +183,7 @@ pub fn left(opts: &Opts, (all, hosts, shard): Listed<'_>) -> Result<Option<Vec<H
     let (_, history) = JournalFile::look(path).map_err(|error| refused(JOURNAL, error))?.unzip();
     let history = history.unwrap_or_default();
     let Some(last) = history.last() else { return Ok(None) };
-    let list = Fingerprint::of_list(all.iter().map(HostSpec::to_string));
-    let (program, shard) = (opts.program.name().to_owned(), shard.map(|shard| shard.to_string()));
-    let of = Fingerprint { program, hosts: all.len(), list, shard, command: String::new(), arguments: None };
-    of.check_hosts(&last.of).map_err(|difference| differs(&choice, last, path, &difference))?;
+    of_hosts(opts, all, shard).check_hosts(&last.of).map_err(|difference| differs(&choice, last, path, &difference))?;
     let runs = |host: &&HostSpec| choice.runs(history.standing(host.place.index as usize));
     Ok(Some(hosts.iter().filter(runs).cloned().collect()))
 }
@@ -215,7 +215,6 @@ impl Journal {
             file.history.lacks_newline = history.lacks_newline;
             (Some(file), None, history)
         };
-        let torn = history.torn;
         let read = match &mut file {
             Some(journal) => Some(journal.file.try_clone()).transpose().map_err(failure)?,
             None => read,
@@ -228,7 +227,6 @@ impl Journal {
             of,
             user: settings.login.clone(),
             has_output: opts.reports.journal.journal_output,
-            torn,
             continues: false,
             indices: hosts.1.iter().map(|host| host.place.index as usize).collect(),
             known: Arc::default(),
@@ -323,7 +321,7 @@ impl Journal {
 
     /// Tells that the last line is not complete, and whether it is cut off.
     fn tell_torn(&self, program: Program, is_cut: bool) {
-        let Some(torn) = self.torn else { return };
+        let Some(torn) = self.history.torn else { return };
         let (path, line, bytes) = (self.path.display(), torn.line, torn.bytes);
         let cut = if is_cut { format!("; its {bytes} bytes are cut off") } else { ", and is left out".to_owned() };
         notices::complain(program, &format!("{path}:{line}: the last line was not written to its end{cut}"));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::event::HostStage;
+use crate::text::message::hosts;
 
 /// How long the output may take to print it.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -87,23 +88,22 @@ impl Interruption {
 
     /// Returns the message; `names` folds the labels of the jobs with these numbers, `task` is what hosts do.
     pub fn text(&self, task: &str, names: impl Fn(&[usize]) -> String) -> String {
-        let Interruption { hosts, .. } = *self;
-        let (plural, them) = if hosts == 1 { ("", "it") } else { ("s", "them") };
+        let them = if self.hosts == 1 { "it" } else { "them" };
+        let hosts = hosts(self.hosts);
         let mut text = String::new();
         match &self.effect {
             Effect::Stop if self.signal == signal_hook::consts::SIGINT => {
-                let _ = write!(text, "stopping {hosts} host{plural}; press Ctrl-C again to abandon {them}");
+                let _ = write!(text, "stopping {hosts}; press Ctrl-C again to abandon {them}");
             }
             Effect::Stop => {
                 let name = self.signal_name();
-                let _ = write!(text, "stopping {hosts} host{plural} (SIG{name}); another signal abandons {them}");
+                let _ = write!(text, "stopping {hosts} (SIG{name}); another signal abandons {them}");
             }
             Effect::Abandon { may_run } if may_run.is_empty() => {
-                let _ = write!(text, "abandoned {hosts} host{plural}; {task} runs on none of them");
+                let _ = write!(text, "abandoned {hosts}; {task} runs on none of them");
             }
             Effect::Abandon { may_run } => {
-                let _ =
-                    write!(text, "abandoned {hosts} host{plural}; {task} may still be running on {}", names(may_run));
+                let _ = write!(text, "abandoned {hosts}; {task} may still be running on {}", names(may_run));
             }
         }
         text

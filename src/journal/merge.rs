@@ -137,14 +137,9 @@ impl Merged {
         for (number, (_, _, history)) in journals.iter().enumerate() {
             hosts.extend(history.hosts.iter().map(|(index, host)| (*index, host.clone())));
             for (index, state) in &history.states {
-                let time = |number: usize, run: usize| journals[number].2.runs.get(run).map(|run| run.time);
-                let is_later = |other: usize| {
-                    let before = journals[other].2.states.get(index);
-                    before.is_none_or(|before| time(other, before.run) <= time(number, state.run))
-                };
-                if last.get(index).is_none_or(|other| is_later(*other)) {
-                    last.insert(*index, number);
-                }
+                let time = history.runs.get(state.run).map(|run| run.time);
+                let latest = last.entry(*index).or_insert((time, number));
+                *latest = (*latest).max((time, number));
             }
         }
         let expected = runs.first().map_or(0, |(_, run)| run.of.hosts);
@@ -152,6 +147,7 @@ impl Merged {
             let path = runs.first().map(|(path, _)| path.to_path_buf()).unwrap_or_default();
             return Err(MergeError::Incomplete { path, hosts: expected, named: hosts.len() });
         }
+        let last = last.into_iter().map(|(index, (_, number))| (index, number)).collect();
         Ok(Merged { hosts: hosts.into_values().collect(), last, journals })
     }
 
@@ -344,8 +340,7 @@ mod tests {
         let of = |name: &str, seconds: u64, status: u32| {
             let later = |run: &mut Run| run.time += Duration::from_secs(seconds);
             let mut text = share(None, &[0, 1, 2, 3], later);
-            let again = Run { id: "b".to_owned(), parent: Some("a".to_owned()), ..run("b", None, 4) };
-            let mut again = again;
+            let mut again = run("b", Some("a"), 4);
             later(&mut again);
             text.extend(lines(&[Record::Run(again), sent(0)]));
             text.extend(end(0, "exit", Some(status), (true, false)));

@@ -108,6 +108,11 @@ pub fn reports(
 ) -> Result<Box<dyn Report>, ReportsError> {
     let clock = beginning.clock;
     let journals = Untouched::of(beginning.journals);
+    let files =
+        [("--failed-to", &settings.failed_to), ("--junit", &settings.junit), ("--ci-summary", &settings.ci_summary)];
+    for (option, path) in files {
+        path.iter().try_for_each(|path| journals.check(option, path))?;
+    }
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
     if !settings.is_quiet {
         reports.push(Box::new(self::reports::warnings::Warnings::default()));
@@ -117,17 +122,14 @@ pub fn reports(
         reports.push(Box::new(Times::new(jobs, clock.start)));
     }
     if let Some(path) = &settings.failed_to {
-        journals.check("--failed-to", path)?;
         let file = ReportFile::prepare("--failed-to", path)?;
         let failed_to = FailedTo::new(file, lists.files, lists.are_chosen, jobs);
         reports.push(Box::new(failed_to.map_err(|error| FileError::new("--failed-to", path, error))?));
     }
     if let Some(path) = &settings.junit {
-        journals.check("--junit", path)?;
         reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs, clock)));
     }
     if let Some(path) = &settings.ci_summary {
-        journals.check("--ci-summary", path)?;
         let file = ReportFile::prepare_to_append("--ci-summary", path)?;
         reports.push(Box::new(CiSummary::new(file, jobs, clock)));
     }
@@ -139,7 +141,7 @@ pub fn reports(
         let of_run = || file_names::of_hosts(jobs.iter().map(|job| &job.spec), beginning.user);
         let names = lists.file_names.unwrap_or_else(of_run);
         for (option, directory) in ["--outdir", "--errdir"].into_iter().zip(&settings.directories.of) {
-            let Some(directory) = directory else { continue };
+            let Some(directory) = directory.as_ref().filter(|_| !beginning.journals.is_empty()) else { continue };
             names.iter().try_for_each(|name| journals.check(option, &directory.join(name)))?;
         }
         let files = Box::new(Files::new(settings.directories.clone(), names)?);

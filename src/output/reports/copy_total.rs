@@ -10,6 +10,7 @@ use crate::events::tally::Tally;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::text::message::hosts;
 
 /// Seconds below which a time has a decimal.
 const SHORT: f64 = 60.0;
@@ -62,7 +63,6 @@ impl CopyTotal {
             let time = if seconds < SHORT { format!("{seconds:.1} s") } else { clock(seconds as u64) };
             let direction = if self.settings.is_download { "from" } else { "to" };
             let of = if self.well < self.hosts { format!("{} of ", self.well) } else { String::new() };
-            let plural = if self.hosts == 1 { "" } else { "s" };
             // Bytes that an earlier run copied are included.
             let rate = if self.settings.keeps || seconds <= 0.0 {
                 String::new()
@@ -70,15 +70,15 @@ impl CopyTotal {
                 format!(" ({}/s)", bytes((done as f64 / seconds) as u64))
             };
             let amount = bytes(done);
-            lines.push(format!("transferred {amount} {direction} {of}{} host{plural} in {time}{rate}", self.hosts));
+            lines.push(format!("transferred {amount} {direction} {of}{} in {time}{rate}", hosts(self.hosts)));
         }
-        let (kept, total, hosts) = self.kept;
+        let (kept, total, count) = self.kept;
         if self.settings.keeps && kept > 0 {
-            let plural = if hosts == 1 { "" } else { "s" };
             let of = if total > kept { format!(" of {}", bytes(total)) } else { String::new() };
             lines.push(format!(
-                "--resume kept {}{of} for {hosts} host{plural}: the same command goes on from there",
-                bytes(kept)
+                "--resume kept {}{of} for {}: the same command goes on from there",
+                bytes(kept),
+                hosts(count)
             ));
         }
         lines

@@ -318,9 +318,9 @@ pub(super) unsafe extern "C" fn receive(
         state.burst.set(0);
         return AGAIN;
     }
-    let mut first = [0; AHEAD];
     let reads_ahead = length == 1 && !state.logged_in.get() && state.allowed.get() == usize::MAX;
-    let (into, most) = if reads_ahead { (first.as_mut_ptr().cast(), AHEAD) } else { (buffer, length) };
+    let mut bytes = if reads_ahead { vec![0; AHEAD] } else { Vec::new() };
+    let (into, most) = if reads_ahead { (bytes.as_mut_ptr().cast(), AHEAD) } else { (buffer, length) };
     // SAFETY: the buffer has `most` writable bytes.
     let received = unsafe { libc::recv(socket, into, most, flags) };
     if received > 0 {
@@ -339,7 +339,8 @@ pub(super) unsafe extern "C" fn receive(
             return AGAIN;
         }
         if reads_ahead && let Ok(mut ahead) = state.ahead.try_borrow_mut() {
-            *ahead = Ahead { bytes: first[..received as usize].to_vec(), taken: 0 };
+            bytes.truncate(received as usize);
+            *ahead = Ahead { bytes, taken: 0 };
             // SAFETY: as above.
             return unsafe { ahead.take(buffer.cast(), length) } as isize;
         }
