@@ -383,7 +383,9 @@ impl Runner {
             drop(login.take());
             Ok(())
         };
-        let work = SessionWork { runner: self, job, host, events, may_start: &may_start };
+        // A check, and the next job on the host, go on with a session whose command has ended by itself.
+        let may_go_on = self.check.is_some() || turn.is_some();
+        let work = SessionWork { runner: self, job, host, events, may_start: &may_start, goes_on: may_go_on };
         let kept = turn.as_mut().and_then(Turn::take);
         let mut address = None;
         let reused = kept.and_then(|line| self.reuse(&work, line, &has_begun, &gate.cancel, &mut note));
@@ -407,8 +409,6 @@ impl Runner {
                 (Line { session: Some(session), path }, outcome)
             }
         };
-        // A check, and the next job on the host, go on with a session whose command has ended by itself.
-        let may_go_on = self.check.is_some() || turn.is_some();
         let goes_on = may_go_on && matches!(outcome, Ok(Outcome::Exited(_) | Outcome::Signaled { .. }));
         let replaced = if goes_on { line.replaced_key(host) } else { line.close(host) };
         let outcome = match (outcome, replaced) {

@@ -39,6 +39,8 @@ pub struct SessionWork<'a> {
     pub events: &'a Sender<Event>,
     /// See [`Command::may_start`].
     pub may_start: &'a dyn Fn() -> Result<(), Outcome>,
+    /// See [`Command::goes_on`].
+    pub goes_on: bool,
 }
 
 impl SessionWork<'_> {
@@ -194,6 +196,7 @@ impl SessionWork<'_> {
             is_verbose: self.job.is_verbose,
             keepalive: self.host.keepalive,
             window: self.runner.settings.window(),
+            goes_on: self.goes_on,
         }
     }
 }

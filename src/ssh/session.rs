@@ -95,7 +95,11 @@ impl<'a> Driver<'a> {
         mut step: impl FnMut(&mut ssh2::Session) -> Result<T, Error>,
     ) -> Result<T, Stop> {
         loop {
-            let done = if self.in_bits { self.link.in_bits(|| step(self.session)) } else { step(self.session) };
+            let before = self.link.received_bytes();
+            let done = self.link.stepping(|| match self.in_bits {
+                true => self.link.in_bits(|| step(self.session)),
+                false => step(self.session),
+            });
             self.link.go_on();
             self.link.flush(self.socket);
             match done {
@@ -111,9 +115,17 @@ impl<'a> Driver<'a> {
                         // To libssh2 it looks like waiting.
                         return Err(Stop::Ssh(Error::new(SOCKET_DISCONNECT, "the connection ended")));
                     }
+                    let has_more = self.link.has_data_ahead();
+                    if has_more && self.link.received_bytes() != before {
+                        continue;
+                    }
                     let mut flags = directions(self.session);
                     flags.set(PollFlags::OUT, flags.contains(PollFlags::OUT) || self.link.unsent_bytes() > 0);
-                    let pause = if flags.is_empty() { Some(UNDIRECTED_PAUSE) } else { self.pause };
+                    let pause = match flags {
+                        _ if flags.contains(PollFlags::IN) && has_more => Some(Duration::ZERO),
+                        _ if flags.is_empty() => Some(UNDIRECTED_PAUSE),
+                        _ => self.pause,
+                    };
                     let until = pause.map(|pause| Instant::now() + pause);
                     watch.wait(&[(self.socket, flags)], until).map_err(Stop::Job)?;
                 }

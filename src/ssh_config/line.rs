@@ -113,35 +113,45 @@ pub(super) enum Comments {
 /// starts; `None` if a quote isn't closed.
 pub(super) fn split(text: &str, comments: Comments) -> Option<Vec<(usize, String)>> {
     let mut words = Vec::new();
-    let mut chars = text.char_indices().peekable();
-    while let Some(&(start, first)) = chars.peek() {
-        match first {
-            ' ' | '\t' => {
-                chars.next();
+    let mut start = 0;
+    while let Some(first) = text.as_bytes().get(start) {
+        let rest = &text[start..];
+        let length = match first {
+            b' ' | b'\t' => 1,
+            b'#' if comments == Comments::Skipped => break,
+            _ => {
+                let end = rest.find([' ', '\t', '"', '\'', '\\']).unwrap_or(rest.len());
+                let (word, length) = match rest.as_bytes().get(end) {
+                    None | Some(b' ' | b'\t') => (rest[..end].to_owned(), end),
+                    _ => quoted(rest)?,
+                };
+                words.push((start, word));
+                length
             }
-            '#' if comments == Comments::Skipped => break,
-            _ => words.push((start, word(&mut chars)?)),
-        }
+        };
+        start += length;
     }
     Some(words)
 }
 
-fn word(chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>) -> Option<String> {
+/// The first word of a text, with quotes or backslashes in it, and the length of what it was made of.
+fn quoted(text: &str) -> Option<(String, usize)> {
     let mut word = String::new();
     let mut quote = None;
-    while let Some((_, char)) = chars.next() {
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, char)) = chars.next() {
         match (char, quote) {
             ('\\', _) => {
                 let escapable = |next| matches!(next, '\'' | '"' | '\\') || (next == ' ' && quote.is_none());
                 word.push(chars.next_if(|&(_, next)| escapable(next)).map_or('\\', |(_, next)| next));
             }
-            (' ' | '\t', None) => return Some(word),
+            (' ' | '\t', None) => return Some((word, at)),
             ('"' | '\'', None) => quote = Some(char),
             (_, Some(open)) if char == open => quote = None,
             _ => word.push(char),
         }
     }
-    quote.is_none().then_some(word)
+    quote.is_none().then_some((word, text.len()))
 }
 
 /// The arguments of a keyword.

@@ -189,7 +189,7 @@ impl Loader<'_> {
             // No valid host name matches patterns with such bytes.
             "host" => Condition::Host(host(&statement, self.local).map_err(at)?),
             "match" => Condition::Match(self.criteria(&statement).map_err(at)?),
-            keyword if keywords::all().any(|known| known == keyword) && text.bad.is_some() => {
+            keyword if text.bad.is_some() && keywords::all().any(|known| known == keyword) => {
                 let column = text.bad.unwrap_or_default();
                 file.add(LineAction::NotText { column }, origin);
                 return Ok(());

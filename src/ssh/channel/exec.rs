@@ -20,7 +20,7 @@ use super::stop::Stopping;
 use crate::events::event::{Event, EventKind, HostStage, Notice, Outcome, Phase, Stream};
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
-use crate::ssh::channel::requests::{Made, Requests, Start, Unanswered};
+use crate::ssh::channel::requests::{Made, Program, Requests, Start, Unanswered};
 use crate::ssh::ffi::{self, Channel};
 use crate::ssh::keepalive::{Keepalive, Pulse};
 use crate::ssh::session::{Session, Stop, dropped};
@@ -66,6 +66,8 @@ pub struct Command<'a> {
     pub keepalive: Keepalive,
     /// Bytes that the server may send beyond those we have read.
     pub window: u32,
+    /// Whether the session is used further. If not, the end of the channel goes out with that of the session, which must follow.
+    pub goes_on: bool,
 }
 
 /// stdin, protocol driver and sudo of a command.
@@ -94,17 +96,17 @@ pub fn run(
     watch: &mut Watch<'_>,
     note: &mut Notes<'_>,
 ) -> Outcome {
-    let (channel, made) = match start(session, command, watch, note) {
+    let ChannelIo { mut stdin, dialogue, sudo, listener } = io;
+    if sudo.is_some() {
+        stdin.hold();
+    }
+    let (channel, made) = match start(session, command, &mut stdin, watch, note) {
         Ok(started) => started,
         Err(outcome) => return outcome,
     };
     // A listener's command comes after another, for which they were told.
-    for text in made.missing.into_iter().filter(|_| io.listener.is_none()) {
+    for text in made.missing.into_iter().filter(|_| listener.is_none()) {
         let _ = events.send(Event::now(command.job, EventKind::Warning(Notice::Missing(text))));
-    }
-    let ChannelIo { mut stdin, dialogue, sudo, listener } = io;
-    if sudo.is_some() {
-        stdin.hold();
     }
     Running {
         session,
@@ -134,6 +136,7 @@ pub fn run(
 fn start(
     session: &mut Session,
     command: &Command<'_>,
+    stdin: &mut StdinSender,
     watch: &mut Watch<'_>,
     note: &mut Notes<'_>,
 ) -> Result<(Channel, Made), Outcome> {
@@ -152,7 +155,8 @@ fn start(
     }
     // From here on the command may run: a failure no longer means "could not connect".
     watch.expect(Phase::Open, "no answer to the exec request");
-    let stop = match command.requests.make(session, &channel, command.start, watch, command.is_verbose, note) {
+    let program = Program { start: command.start, input: stdin, is_verbose: command.is_verbose };
+    let stop = match command.requests.make(session, &channel, program, watch, note) {
         Ok(made) => return Ok((channel, made)),
         Err(stop) => stop,
     };
@@ -430,7 +434,8 @@ impl Running<'_> {
         }
         let blind = self.channel.queued() > 0 || self.stdin.is_blocked();
         let pause = blind.then(|| Instant::now() + BLIND_PAUSE);
-        let until = [self.next_due(), pause].into_iter().flatten().min();
+        let at_once = self.session.link().has_data_ahead().then(Instant::now);
+        let until = [self.next_due(), pause, at_once].into_iter().flatten().min();
         let cancel = self.waits_for_cancel().then_some(self.cancel);
         let socket = [(self.session.socket(), flags)];
         let input = self.stdin.awaits().map(|input| (input, PollFlags::IN));

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use ssh2::Error;
 
 use crate::ssh::channel::agent_forward::ForwardedAgent;
+use crate::ssh::channel::stdin::StdinSender;
 use crate::ssh::ffi::{self, Channel, Exit, REQUEST_DENIED, TOO_LONG};
 use crate::ssh::keys::agent;
 use crate::ssh::login::host_key_check::Trust;
@@ -151,8 +152,7 @@ impl Requests {
         self.notes.iter().for_each(|text| note(&|| (*text).to_owned()));
     }
 
-    /// Makes the requests on `channel`, then starts `program`. Refusals go to `note`, which is used only if
-    /// `is_verbose`.
+    /// Makes the requests on `channel`, then starts `program`. Refusals go to `note`.
     ///
     /// # Errors
     /// The server refuses to run the command, the connection ended, or the job is over.
@@ -160,9 +160,8 @@ impl Requests {
         &self,
         session: &mut Session,
         channel: &Channel,
-        program: Start<'_>,
+        program: Program<'_>,
         watch: &Watch<'_>,
-        is_verbose: bool,
         note: &mut Notes<'_>,
     ) -> Result<Made, Stop> {
         let socket = self.offered_agent(session, note);
@@ -180,15 +179,17 @@ impl Requests {
             agent.into_iter().chain(terminal).chain(self.variables.iter().map(ChannelRequest::Variable)).collect();
         let mut asked = Vec::new();
         for request in all {
-            let wants_reply = request.wants_reply(is_verbose);
+            let wants_reply = request.wants_reply(program.is_verbose);
             match send(session, channel, request.kind(), wants_reply, &request.details(), watch) {
                 Ok(()) => asked.extend(wants_reply.then_some(request)),
                 Err(Stop::Ssh(error)) if error.code() == TOO_LONG => request.fail(error.message(), &mut made, note),
                 Err(stop) => return Err(stop),
             }
         }
-        let (kind, details) = program.message();
+        let (kind, details) = program.start.message();
         send(session, channel, kind, true, &details, watch)?;
+        // What does not go along is sent later.
+        session.link().gathering(|| program.input.end_at_once(channel));
         let answers = hear(session, channel, asked.len() + 1, watch)?;
         if !answers.are_consent(asked.len()) {
             return Err(Stop::Ssh(refused()));
@@ -234,6 +235,16 @@ impl Requests {
         }
         Some(socket)
     }
+}
+
+/// A program to start on a channel.
+pub struct Program<'a> {
+    /// What to start.
+    pub start: Start<'a>,
+    /// Its input. If that is empty, its end goes along with the request.
+    pub input: &'a mut StdinSender,
+    /// Whether refusals of variables are of interest.
+    pub is_verbose: bool,
 }
 
 /// The program of a channel.

@@ -136,6 +136,17 @@ impl StdinSender {
         self.blocked
     }
 
+    /// Sends the end if that is all there is to send, as the request to start the command goes out.
+    pub fn end_at_once(&mut self, channel: &Channel) {
+        if matches!(self.state, SenderState::Ending)
+            && !self.held
+            && self.piece.is_empty()
+            && channel.send_eof().is_ok()
+        {
+            self.stop();
+        }
+    }
+
     /// Sends input that the server accepts now. Returns whether it may accept more.
     ///
     /// # Errors

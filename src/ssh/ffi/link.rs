@@ -17,8 +17,8 @@ use super::exchange::{self, go_on, note_failed_exchange};
 use super::login::{Login, Refusal};
 use super::memory::{self, Memory};
 use super::state::{
-    AgentCallback, GivenUp, LinkState, MOST_BESIDES, ReceiveCallback, SendCallback, SocketEnd, Unsent, agent_opened,
-    receive, send,
+    AgentCallback, GivenUp, LinkState, MOST_BESIDES, ReceiveCallback, SendCallback, SocketEnd, Step, Unsent,
+    agent_opened, receive, send,
 };
 use super::words::{self, Goodbye, Words};
 use super::{
@@ -85,6 +85,7 @@ impl Link {
             ahead: RefCell::default(),
             unsent: RefCell::default(),
             gathers: Cell::new(false),
+            step: Cell::new(None),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
             login: Login::default(),
@@ -328,8 +329,10 @@ impl Link {
             if !matches!(&held, Err(error) if would_block(error)) || is_queued {
                 return held;
             }
-            let left =
-                *there.get_or_insert_with(|| rustix::io::ioctl_fionread(socket).map_or(0, |count| count as usize));
+            let left = *there.get_or_insert_with(|| {
+                let ahead = self.state().ahead.borrow().waiting();
+                ahead + rustix::io::ioctl_fionread(socket).map_or(0, |count| count as usize)
+            });
             // Without data, the end of the connection may still be unnoticed.
             let bit = if left > LAST_BYTES { left - LAST_BYTES } else { BIT };
             let before = self.received_bytes();
@@ -367,10 +370,24 @@ impl Link {
     /// Calls `function`, in which libssh2 finds nothing to read, and what it sends waits for [`Link::flush`]: several
     /// messages take one system call and one network packet.
     pub fn gathering<R>(&self, function: impl FnOnce() -> R) -> R {
-        self.state().gathers.set(true);
+        let before = self.state().gathers.replace(true);
         let result = self.allowing(0, function);
-        self.state().gathers.set(false);
+        self.state().gathers.set(before);
         result
+    }
+
+    /// Calls `function`, a step that is repeated until it no longer would block. What libssh2 sends in it waits for
+    /// [`Link::flush`], and once it has sent anything, it finds nothing to read until the next step: no answer can be there yet.
+    pub fn stepping<R>(&self, function: impl FnOnce() -> R) -> R {
+        self.state().step.set(Some(Step::Begun));
+        let result = function();
+        self.state().step.set(None);
+        result
+    }
+
+    /// Whether data was read from the socket that libssh2 has not got yet. To libssh2 it is still there, but no poll would tell.
+    pub fn has_data_ahead(&self) -> bool {
+        self.state().ahead.borrow().waiting() > 0
     }
 
     /// Calls `function`, in which libssh2 finds only a bit of the available data.
@@ -380,9 +397,9 @@ impl Link {
 
     /// Calls `function`, in which libssh2 finds at most this many bytes to read.
     fn allowing<R>(&self, bytes: usize, function: impl FnOnce() -> R) -> R {
-        self.state().allowed.set(bytes);
+        let before = self.state().allowed.replace(bytes);
         let result = function();
-        self.state().allowed.set(usize::MAX);
+        self.state().allowed.set(before);
         result
     }
 

@@ -40,9 +40,9 @@ const MOST_UNSENT: usize = 2 << 20;
 /// Sent bytes after which their space is reused.
 const GONE: usize = 64 << 10;
 
-/// Bytes that are read at once where libssh2 asks for one: it reads the server's identification byte by byte, which took 20 system calls
-/// of each host.
-const AHEAD: usize = 512;
+/// Bytes that are read at once where libssh2 gets fewer: it reads the server's identification byte by byte, which took 20 system calls of
+/// each host, and gets the end of a command's data in bits.
+pub(super) const AHEAD: usize = 512;
 
 /// Bytes kept of the server's first data: more than any server's lines, lists and part of a key exchange need.
 const LONGEST_OPENING: usize = 48 << 10;
@@ -163,6 +163,8 @@ pub(super) struct LinkState {
     pub(super) unsent: RefCell<Unsent>,
     /// Whether to hold it all back from the socket.
     pub(super) gathers: Cell<bool>,
+    /// Whether a driver's step has begun, and has sent nothing yet; `None` outside of a step.
+    pub(super) step: Cell<Option<Step>>,
     /// Channels to the agent that the server opened and the relay has not taken yet.
     pub(super) agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
     /// How many more of them it may open. At 0 the callback is removed, and libssh2 refuses.
@@ -236,6 +238,14 @@ impl LinkState {
     }
 }
 
+/// What a driver's step has done so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Begun,
+    /// It has sent something, and no answer can be there yet: it finds nothing to read.
+    HasSent,
+}
+
 /// Data that was read before libssh2 asked for it.
 #[derive(Default)]
 pub(super) struct Ahead {
@@ -245,6 +255,11 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
+    /// Returns how many bytes there are.
+    pub(super) fn waiting(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
     /// Moves at most `most` bytes to `buffer`, and returns how many.
     ///
     /// # Safety
@@ -307,44 +322,42 @@ pub(super) unsafe extern "C" fn receive(
     let Some(state) = (unsafe { LinkState::of(context) }) else {
         return 0;
     };
-    // SAFETY: libssh2 passes a buffer of `length` writable bytes.
-    let ahead = state.ahead.try_borrow_mut().map_or(0, |mut ahead| unsafe { ahead.take(buffer.cast(), length) });
-    if ahead > 0 {
-        return ahead as isize;
-    }
     let length = length.min(state.allowed.get());
     let burst = if state.logged_in.get() { BURST } else { BURST_BEFORE_LOGIN };
     if state.given_up.get().is_some() || length == 0 || state.burst.get() >= burst || state.memory.is_full() {
         state.burst.set(0);
         return AGAIN;
     }
-    let reads_ahead = length == 1 && !state.logged_in.get() && state.allowed.get() == usize::MAX;
+    // SAFETY: libssh2 passes a buffer of at least `length` writable bytes.
+    let ahead = state.ahead.try_borrow_mut().map_or(0, |mut ahead| unsafe { ahead.take(buffer.cast(), length) });
+    if ahead > 0 {
+        return passed_on(state, ahead);
+    }
+    if state.step.get() == Some(Step::HasSent) {
+        state.burst.set(0);
+        return AGAIN;
+    }
+    let is_bit = state.allowed.get() <= AHEAD || length == 1 && !state.logged_in.get();
+    let reads_ahead = is_bit && length < AHEAD;
     let mut bytes = if reads_ahead { vec![0; AHEAD] } else { Vec::new() };
     let (into, most) = if reads_ahead { (bytes.as_mut_ptr().cast(), AHEAD) } else { (buffer, length) };
     // SAFETY: the buffer has `most` writable bytes.
     let received = unsafe { libc::recv(socket, into, most, flags) };
     if received > 0 {
-        if state.allowed.get() != usize::MAX {
-            state.allowed.set(state.allowed.get() - received as usize);
-        }
         if state.host_key.borrow().is_empty() {
             // SAFETY: recv(2) has written so many bytes to the buffer.
             state.keep_opening(unsafe { slice::from_raw_parts(into.cast::<u8>(), received as usize) });
         }
         state.heard.set(Instant::now());
-        state.received.set(state.received.get().wrapping_add(received as u64));
-        state.burst.set(state.burst.get() + received as usize);
-        if state.received.get() > state.most(state.granted.get()) {
-            state.give_up(if state.logged_in.get() { GivenUp::Flood } else { GivenUp::EarlyFlood });
-            return AGAIN;
-        }
         if reads_ahead && let Ok(mut ahead) = state.ahead.try_borrow_mut() {
             bytes.truncate(received as usize);
             *ahead = Ahead { bytes, taken: 0 };
             // SAFETY: as above.
-            return unsafe { ahead.take(buffer.cast(), length) } as isize;
+            let taken = unsafe { ahead.take(buffer.cast(), length) };
+            drop(ahead);
+            return passed_on(state, taken);
         }
-        return received;
+        return passed_on(state, received as usize);
     }
     state.burst.set(0);
     let error = io::Error::last_os_error();
@@ -365,6 +378,20 @@ pub(super) unsafe extern "C" fn receive(
         (false, false) if received == 0 => 0,
         (false, false) => -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
     }
+}
+
+/// Counts bytes that libssh2 gets, and returns what to tell it.
+fn passed_on(state: &LinkState, bytes: usize) -> isize {
+    if state.allowed.get() != usize::MAX {
+        state.allowed.set(state.allowed.get() - bytes);
+    }
+    state.received.set(state.received.get().wrapping_add(bytes as u64));
+    state.burst.set(state.burst.get() + bytes);
+    if state.received.get() > state.most(state.granted.get()) {
+        state.give_up(if state.logged_in.get() { GivenUp::Flood } else { GivenUp::EarlyFlood });
+        return -(libc::EAGAIN as isize);
+    }
+    bytes as isize
 }
 
 pub(super) type AgentCallback =
@@ -415,7 +442,13 @@ pub(super) unsafe extern "C" fn send(
             return length as isize;
         }
         unsent = state.unsent.try_borrow_mut().ok();
-        if let Some(unsent) = unsent.as_mut().filter(|unsent| state.gathers.get() || !unsent.bytes.is_empty()) {
+        let is_step = state.step.get().is_some();
+        if is_step {
+            state.step.set(Some(Step::HasSent));
+        }
+        if let Some(unsent) =
+            unsent.as_mut().filter(|unsent| is_step || state.gathers.get() || !unsent.bytes.is_empty())
+        {
             if unsent.waiting() + length > MOST_UNSENT {
                 state.give_up(GivenUp::Unread);
                 **unsent = Unsent::default();

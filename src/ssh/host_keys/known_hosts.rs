@@ -20,7 +20,7 @@ use std::fmt;
 use std::io;
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -162,7 +162,7 @@ impl KnownHosts {
     /// Parses the lines of a text, which messages call `path`.
     pub(crate) fn of_text(path: &Path, text: &[u8]) -> KnownHosts {
         let known = KnownHosts::load(&[], &[]);
-        known.table.write().unwrap_or_else(PoisonError::into_inner).read(&path.into(), 1, text);
+        known.table.write().unwrap_or_else(PoisonError::into_inner).add(&path.into(), 1, text.to_owned());
         known
     }
 
@@ -184,12 +184,19 @@ impl KnownHosts {
 
     /// Returns what could not be used. Lines with a malformed key are found only when their host is looked up.
     pub fn notes(&self) -> Vec<Note> {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let bad_keys = table.lines.iter().filter_map(|line| {
-            let reason = line.key.get()?.as_ref().err()?;
-            Some(Note { file: line.file.clone(), line: Some(line.number), reason: (*reason).to_owned() })
-        });
-        table.notes.iter().cloned().chain(bad_keys).collect()
+        self.table().notes()
+    }
+
+    /// The table with its index made: a run that connects to no host needs none.
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        loop {
+            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+            if table.is_indexed() {
+                return table;
+            }
+            drop(table);
+            self.table.write().unwrap_or_else(PoisonError::into_inner).index();
+        }
     }
 
     /// Returns all lines about a host.
@@ -199,13 +206,13 @@ impl KnownHosts {
 
     /// Returns the lines about a host from number `since` of the table on, and the current number of lines.
     fn lookup_since(&self, since: usize, host: &str, port: u16) -> (Entries, usize) {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table();
         let (name, portless) = names(host, port);
         let named = table.matching(&name, since);
         let lacks = |marker| !named.iter().any(|line| line.marker == marker);
         let fall_back = lacks(Marker::None) || table.certifies && lacks(Marker::Authority);
         let portless = portless.filter(|_| fall_back).map(|name| table.matching(&name, since)).unwrap_or_default();
-        (Entries { named, portless }, table.lines.len())
+        (Entries { named, portless }, table.lines())
     }
 
     /// [`Entries::check`] for one host.
@@ -254,7 +261,7 @@ impl KnownHosts {
         let text = format!("{name} {}\n", key.to_text());
         let added = opened.and_then(|mut opened| seen.append(&mut opened, text.as_bytes()).map(|line| (opened, line)));
         let line = added.as_ref().map_or(0, |(_, line)| *line);
-        self.table.write().unwrap_or_else(PoisonError::into_inner).read(file, line, text.as_bytes());
+        self.table.write().unwrap_or_else(PoisonError::into_inner).add(file, line, text.into_bytes());
         let (opened, _) = added.map_err(failed)?;
 
         // An error of the unlock does not matter: closing unlocks too.

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::iter;
+use std::mem;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -36,21 +39,19 @@ pub(crate) enum Marker {
     Authority,
 }
 
-/// A line with a key of a known type.
+/// A line with a key of a known type, for the hosts that it is about.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) file: Arc<Path>,
     pub(crate) number: u64,
     pub(crate) marker: Marker,
     pub(crate) kind: &'static Kind,
-    base64: Box<[u8]>,
-    /// Decoded when a host first needs it: most runs need few of the lines.
-    pub(crate) key: OnceLock<Result<Key, &'static str>>,
+    key: Result<Key, &'static str>,
 }
 
 impl Line {
     pub(crate) fn key(&self) -> Result<&Key, &'static str> {
-        self.key.get_or_init(|| Key::from_text(self.kind, &self.base64)).as_ref().map_err(|reason| *reason)
+        self.key.as_ref().map_err(|reason| *reason)
     }
 
     pub(crate) fn blob(&self) -> &[u8] {
@@ -74,25 +75,59 @@ struct HashedName {
     line: usize,
 }
 
-/// All lines of all files in order, with an index by host.
+/// What was read from a file at once.
+struct Text {
+    file: Arc<Path>,
+    /// The number of its first line.
+    first_number: u64,
+    bytes: Vec<u8>,
+}
+
+/// Where a part of a [`Text`] is.
+#[derive(Clone, Copy)]
+struct Part {
+    text: u32,
+    start: u32,
+    length: u32,
+}
+
+/// A line as the index knows it. A [`Line`] is made of it when a host first needs it: most runs need few of the lines.
+struct Row {
+    base64: Part,
+    number: u64,
+    marker: Marker,
+    kind: &'static Kind,
+    line: OnceLock<Arc<Line>>,
+}
+
+/// A name of a line, without patterns.
+struct Name {
+    name: Part,
+    row: u32,
+    /// The last one before it with the same hash, as its number plus one; 0 if there is none.
+    previous: u32,
+}
+
+/// All lines of all files in order, with an index by host, which is made when a host is first looked up.
 #[derive(Default)]
 pub(crate) struct Table {
-    pub(crate) lines: Vec<Arc<Line>>,
-    /// Indices of lines by name in lower case, for lines that need no pattern matching.
-    exact: HashMap<Box<[u8]>, Vec<usize>>,
+    texts: Vec<Text>,
+    /// How many of the texts are in the index.
+    indexed: usize,
+    rows: Vec<Row>,
+    names: Vec<Name>,
+    /// The last of `names` with a hash, as its number plus one. The hash is of the name in lower case.
+    exact: HashMap<u64, u32>,
+    hasher: RandomState,
     /// Lists of names with wildcards or negation, in lower case.
     patterns: Vec<(Box<[u8]>, usize)>,
     hashed: Vec<HashedName>,
     /// Whether a line has a marker and so may concern certificates.
     pub(crate) certifies: bool,
-    pub(crate) notes: Vec<Note>,
+    notes: Vec<Note>,
 }
 
 impl Table {
-    pub(crate) fn note(&mut self, file: &Arc<Path>, line: Option<u64>, reason: impl Into<String>) {
-        self.notes.push(Note { file: file.clone(), line, reason: reason.into() });
-    }
-
     /// Reads what was added to a file since the last read; all of it, if it was replaced since.
     pub(crate) fn read_on(&mut self, file: &Arc<Path>, opened: &mut File, seen: &mut Seen) -> io::Result<()> {
         let metadata = opened.metadata()?;
@@ -108,20 +143,47 @@ impl Table {
             opened.seek(SeekFrom::Start(seen.bytes))?;
         }
         let text = bounded::read_rest(opened, bounded::LIST)?;
-        self.read(file, seen.lines + 1, &text);
+        let first_number = seen.lines + 1;
         seen.count(&text);
+        self.add(file, first_number, text);
         Ok(())
     }
 
-    pub(crate) fn read(&mut self, file: &Arc<Path>, first_number: u64, text: &[u8]) {
-        for (number, line) in (first_number..).zip(text.split(|byte| *byte == b'\n')) {
-            if let Err(reason) = self.read_line(file, number, line) {
-                self.note(file, Some(number), reason);
-            }
-        }
+    /// Adds a text, whose first line has the number `first_number`, without looking into it.
+    pub(crate) fn add(&mut self, file: &Arc<Path>, first_number: u64, bytes: Vec<u8>) {
+        self.texts.push(Text { file: file.clone(), first_number, bytes });
     }
 
-    fn read_line(&mut self, file: &Arc<Path>, number: u64, line: &[u8]) -> Result<(), &'static str> {
+    /// Whether all that was read is in the index. [`matching`](Table::matching) needs that.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.indexed == self.texts.len()
+    }
+
+    /// Puts what was read into the index.
+    pub(crate) fn index(&mut self) {
+        for at in self.indexed..self.texts.len() {
+            // Lines refer to their text by its place, so the index can grow while it is read from here.
+            let bytes = mem::take(&mut self.texts[at].bytes);
+            // A line of an ed25519 key has 80 bytes beside its names.
+            self.rows.reserve(bytes.len() / 120);
+            self.names.reserve(bytes.len() / 120);
+            self.exact.reserve(bytes.len() / 120);
+            for (number, line) in (self.texts[at].first_number..).zip(bytes.split(|byte| *byte == b'\n')) {
+                if let Err(reason) = self.read_line(at, number, &bytes, line) {
+                    let file = self.texts[at].file.clone();
+                    self.notes.push(Note { file, line: Some(number), reason: reason.to_owned() });
+                }
+            }
+            self.texts[at].bytes = bytes;
+        }
+        self.indexed = self.texts.len();
+    }
+
+    fn read_line(&mut self, text: usize, number: u64, bytes: &[u8], line: &[u8]) -> Result<(), &'static str> {
+        let part = |part: &[u8]| {
+            let start = part.as_ptr().addr() - bytes.as_ptr().addr();
+            Part { text: text as u32, start: start as u32, length: part.len() as u32 }
+        };
         // A NUL byte ends a line for OpenSSH, and a CR is a blank at the end of one.
         let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
         let mut rest = skip_blanks(line.trim_ascii_end());
@@ -147,26 +209,58 @@ impl Table {
         }
         let kind = Kind::named(kind).ok_or("unknown key type")?;
 
-        let index = self.lines.len();
+        let row = self.rows.len();
         if names.starts_with(b"|") {
             let (salt, hash) = parse_hashed(names).ok_or("malformed hashed name")?;
-            self.hashed.push(HashedName { salted: Salted::new(&salt), hash, line: index });
+            self.hashed.push(HashedName { salted: Salted::new(&salt), hash, line: row });
         } else {
-            let names = names.to_ascii_lowercase();
             let each = || names.split(|byte| *byte == b',');
             if each().any(|name| name.strip_prefix(b"!").unwrap_or(name).len() >= NAME_LIMIT) {
                 return Err("name too long");
             }
             if names.iter().any(|byte| b"*?!".contains(byte)) {
-                self.patterns.push((names.as_slice().into(), index));
+                self.patterns.push((names.to_ascii_lowercase().into(), row));
             } else {
-                each().for_each(|name| self.exact.entry(name.into()).or_default().push(index));
+                for name in each() {
+                    let hash = self.hash(name);
+                    self.names.push(Name { name: part(name), row: row as u32, previous: 0 });
+                    let number = self.names.len();
+                    let previous = self.exact.insert(hash, number as u32).unwrap_or_default();
+                    self.names[number - 1].previous = previous;
+                }
             }
         }
         self.certifies |= marker != Marker::None;
-        let base64 = base64.into();
-        self.lines.push(Arc::new(Line { file: file.clone(), number, marker, kind, base64, key: OnceLock::new() }));
+        self.rows.push(Row { base64: part(base64), number, marker, kind, line: OnceLock::new() });
         Ok(())
+    }
+
+    /// The hash of a name in lower case; the name is shorter than [`NAME_LIMIT`].
+    fn hash(&self, name: &[u8]) -> u64 {
+        let mut lower = [0; NAME_LIMIT];
+        let lower = &mut lower[..name.len()];
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        self.hasher.hash_one(&*lower)
+    }
+
+    fn bytes(&self, part: Part) -> &[u8] {
+        let start = part.start as usize;
+        &self.texts[part.text as usize].bytes[start..start + part.length as usize]
+    }
+
+    fn line(&self, row: usize) -> &Arc<Line> {
+        let Row { base64, number, marker, kind, line } = &self.rows[row];
+        line.get_or_init(|| {
+            let file = self.texts[base64.text as usize].file.clone();
+            let key = Key::from_text(kind, self.bytes(*base64));
+            Arc::new(Line { file, number: *number, marker: *marker, kind, key })
+        })
+    }
+
+    /// How many lines the index has.
+    pub(crate) fn lines(&self) -> usize {
+        self.rows.len()
     }
 
     /// Returns the lines about a name from index `since` on, in order, without those with a malformed key.
@@ -174,13 +268,32 @@ impl Table {
         let name = name.as_bytes();
         let patterns = &self.patterns[self.patterns.partition_point(|(_, line)| *line < since)..];
         let hashed = &self.hashed[self.hashed.partition_point(|it| it.line < since)..];
-        let mut found = self.exact.get(name).cloned().unwrap_or_default();
+        let mut found: Vec<usize> = self.named(name).collect();
         found.extend(patterns.iter().filter(|(list, _)| matches_list(name, list)).map(|(_, line)| line));
         found.extend(hashed.iter().filter(|it| it.salted.hash(name) == it.hash).map(|it| it.line));
         found.retain(|line| *line >= since);
         found.sort_unstable();
         found.dedup();
-        found.iter().map(|line| &self.lines[*line]).filter(|line| line.key().is_ok()).cloned().collect()
+        found.iter().map(|line| self.line(*line)).filter(|line| line.key().is_ok()).cloned().collect()
+    }
+
+    /// The rows with a name that needs no pattern matching, the last one first.
+    fn named(&self, name: &[u8]) -> impl Iterator<Item = usize> {
+        let last = (name.len() < NAME_LIMIT).then(|| self.exact.get(&self.hash(name)).copied()).flatten();
+        let entry = |number: u32| self.names.get((number as usize).wrapping_sub(1));
+        iter::successors(entry(last.unwrap_or_default()), move |it| entry(it.previous))
+            .filter(move |it| self.bytes(it.name).eq_ignore_ascii_case(name))
+            .map(|it| it.row as usize)
+    }
+
+    /// What could not be used. A malformed key is found only when its host is looked up.
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        let bad_keys = self.rows.iter().filter_map(|row| {
+            let line = row.line.get()?;
+            let reason = line.key().err()?.to_owned();
+            Some(Note { file: line.file.clone(), line: Some(line.number), reason })
+        });
+        self.notes.iter().cloned().chain(bad_keys).collect()
     }
 }
 

@@ -170,7 +170,8 @@ impl<'a> DirectTcpip<'a> {
         let arrived = arrived_until(self.connection.before());
         let at_once = Some(Instant::now());
         let ready = poll_with(None, &[(self.session.socket(), PollFlags::IN)], at_once);
-        self.readable = ready.is_ok_and(|ready| ready.has(0)) && !self.is_idle() && !self.session.link().is_full();
+        let is_there = self.session.link().has_data_ahead() || ready.is_ok_and(|ready| ready.has(0));
+        self.readable = is_there && !self.is_idle() && !self.session.link().is_full();
         if !self.readable {
             self.connection.has_handed_on(arrived);
         }
@@ -306,7 +307,8 @@ impl<'a> DirectTcpip<'a> {
         if self.opening.is_some() || self.host.has_waiting() {
             until = Some(now + TICK);
         }
-        until = until.into_iter().chain(self.leaves).min();
+        let is_there = flags.contains(PollFlags::IN) && self.session.link().has_data_ahead();
+        until = until.into_iter().chain(self.leaves).chain(is_there.then_some(now)).min();
         let mut polled =
             vec![PollFd::from_borrowed_fd(self.session.socket(), flags), PollFd::new(&self.wake, PollFlags::IN)];
         let mut places = Vec::with_capacity(self.lines.len());
@@ -329,7 +331,7 @@ impl<'a> DirectTcpip<'a> {
         }
         let ready: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
         drop(polled);
-        self.readable = ready[0].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+        self.readable = is_there || ready[0].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
         if flags.contains(PEER_CLOSED) && ready[0].intersects(PEER_CLOSED | PollFlags::HUP | PollFlags::ERR) {
             return Err(Dead);
         }

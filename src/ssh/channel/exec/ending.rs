@@ -98,7 +98,10 @@ impl Running<'_> {
                 ended.unwrap_or_else(|| Outcome::cancelled(self.cancel, HostStage::Running))
             }
         };
-        let _ = self.channel.close();
+        let _ = self.session.link().gathering(|| self.channel.close());
+        if self.command.goes_on || self.undelivered.is_some() || left > 0 {
+            self.session.flush();
+        }
         loop {
             if let Some(event) = self.undelivered.take() {
                 let _ = self.events.send(event);
@@ -108,7 +111,6 @@ impl Running<'_> {
             }
         }
         self.hand_on_rest();
-        self.session.flush();
         outcome
     }
 
