@@ -61,7 +61,7 @@ pub use crate::command::input::Writer;
 pub use crate::command::sudo::Sudo;
 pub use crate::command::{CommandError, Shell};
 pub use crate::copy::directories::DirectoryError;
-pub use crate::events::check::{CheckFailure, CheckReport};
+pub use crate::events::check::{CheckFailure, CheckReport, GivenUp};
 pub use crate::events::event::{Class, HostStage, Outcome, Phase, Progress, Stream};
 pub use crate::events::exit_status;
 pub use crate::events::host_error::{HostError, HostKeyError, LoginError, ProxyError};

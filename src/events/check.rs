@@ -28,13 +28,13 @@ pub struct CheckReport {
 
 impl CheckReport {
     /// Redacts passwords in text from others.
-    pub fn redact(&mut self) {
+    pub(crate) fn redact(&mut self) {
         [&mut self.message, &mut self.brief].into_iter().for_each(redact::redact_quotations);
         self.signal.iter_mut().chain([&mut self.output]).for_each(redact::redact);
     }
 
     /// Returns how the last try ended and the last line that it printed, in one line.
-    pub fn last(&self) -> String {
+    pub(crate) fn last(&self) -> String {
         let line = self.output.lines().rfind(|line| !line.trim().is_empty());
         let line = line.map(|line| format!(": {}", said(line))).unwrap_or_default();
         format!("{}{line}", self.message)

@@ -77,7 +77,7 @@ fn long_files_that_hardly_matter_are_not_taken_apart() {
 
     let blocks: String =
         (0..1_000).map(|n| format!("Host db{n} db{n}.*\n HostName 10.0.0.1\n User admin\n Port {n}\n\n")).collect();
-    let config = env.file("long_config", &blocks.replace("Port 0\n", "Port 1\n"));
+    let config = env.file("long_config", blocks.replace("Port 0\n", "Port 1\n"));
     let (with_blocks, run) = count(&["-F", config.to_str().expect("UTF-8")]);
     let each = with_blocks.saturating_sub(plain) / 1_000;
     run.check(each <= 19, &format!("{each} allocations for a block of ssh_config with three settings"));

@@ -1,6 +1,6 @@
 //! The library's surface: events as they happen, copies, the one error, and the list of what is public.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -361,6 +361,54 @@ fn api() -> String {
         let _ = writeln!(text, "{name}\n  {}\n", lines.join("\n  "));
     }
     text
+}
+
+/// Types of the standard library, and what stands for a type of the caller, in the public interface.
+const OTHERS: &[&str] = &[
+    "Arc",
+    "AsRef",
+    "Box",
+    "Client",
+    "Cow",
+    "Default",
+    "Duration",
+    "Instant",
+    "Into",
+    "IntoIterator",
+    "Item",
+    "Iterator",
+    "OsStr",
+    "OsString",
+    "Option",
+    "Path",
+    "PathBuf",
+    "Result",
+    "Self",
+    "SocketAddr",
+    "String",
+    "SystemTime",
+    "Vec",
+    "I",
+    "N",
+    "V",
+];
+
+#[test]
+fn nothing_public_takes_or_returns_what_a_program_cannot_name() {
+    let api = api();
+    let names: BTreeSet<&str> = api.lines().filter(|line| !line.starts_with(' ') && !line.is_empty()).collect();
+    let unknown: Vec<String> = api
+        .lines()
+        .filter(|line| line.trim_start().starts_with("pub ") && !line.ends_with(");"))
+        .flat_map(|line| {
+            let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let types = words.filter(|word| word.starts_with(|c: char| c.is_ascii_uppercase()));
+            types
+                .filter(|word| !names.contains(word) && !OTHERS.contains(word))
+                .map(move |word| format!("{word} in {line}"))
+        })
+        .collect();
+    assert!(unknown.is_empty(), "not exported by lib.rs: {unknown:#?}");
 }
 
 #[test]
