@@ -119,9 +119,13 @@ _pnuke() {
         -w | --nodes) _pnuke_hosts "$1" ',!&^' ;;
         --only) _pnuke_hosts "$1" ',!&^' ;;
         --exclude) _pnuke_hosts "$1" ',!&^' ;;
+        --shard) _pnuke_words $'slurm\nk8s\naws\ngitlab\nnomad' ;;
         -l | --user) _pnuke_words "$(compgen -u -- "$value")" ;;
         --host-config) _pnuke_files ;;
+        --stop-on-errors) _pnuke_words $'none' ;;
         --confirm) _pnuke_words $'first\neach' ;;
+        --order) _pnuke_words $'list\nreverse\nshuffle' ;;
+        --stop-on-unreached) _pnuke_words $'none' ;;
         --check) _pnuke_words "$(compgen -c -- "$value")" ;;
         -F | --config-file) _pnuke_files ;;
         --identity) _pnuke_files ;;

@@ -119,9 +119,13 @@ _prsync() {
         -w | --nodes) _prsync_hosts "$1" ',!&^' ;;
         --only) _prsync_hosts "$1" ',!&^' ;;
         --exclude) _prsync_hosts "$1" ',!&^' ;;
+        --shard) _prsync_words $'slurm\nk8s\naws\ngitlab\nnomad' ;;
         -l | --user) _prsync_words "$(compgen -u -- "$value")" ;;
         --host-config) _prsync_files ;;
+        --stop-on-errors) _prsync_words $'none' ;;
         --confirm) _prsync_words $'first\neach' ;;
+        --order) _prsync_words $'list\nreverse\nshuffle' ;;
+        --stop-on-unreached) _prsync_words $'none' ;;
         --check) _prsync_words "$(compgen -c -- "$value")" ;;
         -F | --config-file) _prsync_files ;;
         --identity) _prsync_files ;;

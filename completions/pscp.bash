@@ -119,9 +119,13 @@ _pscp() {
         -w | --nodes) _pscp_hosts "$1" ',!&^' ;;
         --only) _pscp_hosts "$1" ',!&^' ;;
         --exclude) _pscp_hosts "$1" ',!&^' ;;
+        --shard) _pscp_words $'slurm\nk8s\naws\ngitlab\nnomad' ;;
         -l | --user) _pscp_words "$(compgen -u -- "$value")" ;;
         --host-config) _pscp_files ;;
+        --stop-on-errors) _pscp_words $'none' ;;
         --confirm) _pscp_words $'first\neach' ;;
+        --order) _pscp_words $'list\nreverse\nshuffle' ;;
+        --stop-on-unreached) _pscp_words $'none' ;;
         --check) _pscp_words "$(compgen -c -- "$value")" ;;
         -F | --config-file) _pscp_files ;;
         --identity) _pscp_files ;;

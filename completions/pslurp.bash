@@ -119,9 +119,13 @@ _pslurp() {
         -w | --nodes) _pslurp_hosts "$1" ',!&^' ;;
         --only) _pslurp_hosts "$1" ',!&^' ;;
         --exclude) _pslurp_hosts "$1" ',!&^' ;;
+        --shard) _pslurp_words $'slurm\nk8s\naws\ngitlab\nnomad' ;;
         -l | --user) _pslurp_words "$(compgen -u -- "$value")" ;;
         --host-config) _pslurp_files ;;
+        --stop-on-errors) _pslurp_words $'none' ;;
         --confirm) _pslurp_words $'first\neach' ;;
+        --order) _pslurp_words $'list\nreverse\nshuffle' ;;
+        --stop-on-unreached) _pslurp_words $'none' ;;
         --check) _pslurp_words "$(compgen -c -- "$value")" ;;
         -L | --localdir) _pslurp_files -d ;;
         -F | --config-file) _pslurp_files ;;

@@ -119,9 +119,13 @@ _pssh() {
         -w | --nodes) _pssh_hosts "$1" ',!&^' ;;
         --only) _pssh_hosts "$1" ',!&^' ;;
         --exclude) _pssh_hosts "$1" ',!&^' ;;
+        --shard) _pssh_words $'slurm\nk8s\naws\ngitlab\nnomad' ;;
         -l | --user) _pssh_words "$(compgen -u -- "$value")" ;;
         --host-config) _pssh_files ;;
+        --stop-on-errors) _pssh_words $'none' ;;
         --confirm) _pssh_words $'first\neach' ;;
+        --order) _pssh_words $'list\nreverse\nshuffle' ;;
+        --stop-on-unreached) _pssh_words $'none' ;;
         --check) _pssh_words "$(compgen -c -- "$value")" ;;
         --script) _pssh_files ;;
         --host-args) _pssh_files ;;

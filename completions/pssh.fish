@@ -46,7 +46,7 @@ complete -c pssh -n __pssh_at_options -s H -l host -d 'Add hosts, separated by b
 complete -c pssh -n __pssh_at_options -s w -l nodes -d 'Add hosts, separated by commas: \'web[1-9],@db\'' -x -a "(__pssh_hosts ',!&^')"
 complete -c pssh -n __pssh_at_options -l only -d 'Run only on these hosts: names, \'web*\', \'/^db/\'' -x -a "(__pssh_hosts ',!&^')"
 complete -c pssh -n __pssh_at_options -l exclude -d 'Leave out these hosts, in the format of --only' -x -a "(__pssh_hosts ',!&^')"
-complete -c pssh -n __pssh_at_options -l shard -d 'Run on a share of all hosts, such as 3/8 or slurm' -x
+complete -c pssh -n __pssh_at_options -l shard -d 'Run on a share of all hosts, such as 3/8 or slurm' -x -a 'slurm k8s aws gitlab nomad'
 complete -c pssh -n __pssh_at_options -s g -l host-glob -d 'Of the hosts in files, run only on those that match' -x
 complete -c pssh -n __pssh_at_options -s l -l user -d 'Log in as USER on hosts without a user of their own' -x -a '(__fish_complete_users)'
 complete -c pssh -n __pssh_at_options -l host-config -d 'Read settings of hosts from this TOML file' -r -F
@@ -54,12 +54,14 @@ complete -c pssh -n __pssh_at_options -s p -l par -l pool-size -d 'Run at most N
 complete -c pssh -n __pssh_at_options -s t -l timeout -d 'Stop a command after TIME [default: no limit]' -x
 complete -c pssh -n __pssh_at_options -l channel-timeout -d 'Stop a command silent for TIME [default: none]' -x
 complete -c pssh -n __pssh_at_options -l total-timeout -d 'Stop the whole run after TIME [default: none]' -x
+complete -c pssh -n '__pssh_at_options; and string match -q -- "--stop-on-errors=*" (commandline -ct)' -l stop-on-errors -x -a 'none'
 complete -c pssh -n __pssh_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]'
 complete -c pssh -n __pssh_at_options -l batch -d 'Go batch by batch: 1,10%,50%' -x
 complete -c pssh -n __pssh_at_options -l pause -d 'Wait for TIME between batches' -x
+complete -c pssh -n '__pssh_at_options; and string match -q -- "--confirm=*" (commandline -ct)' -l confirm -x -a 'first each'
 complete -c pssh -n __pssh_at_options -l confirm -d 'Ask before the second batch, or before each one'
-complete -c pssh -n __pssh_at_options -l order -d 'Start hosts in this order: list, reverse, shuffle' -x
-complete -c pssh -n __pssh_at_options -l stop-on-unreached -d 'Stop the run once N hosts, or N%, were not reached' -x
+complete -c pssh -n __pssh_at_options -l order -d 'Start hosts in this order: list, reverse, shuffle' -x -a 'list reverse shuffle'
+complete -c pssh -n __pssh_at_options -l stop-on-unreached -d 'Stop the run once N hosts, or N%, were not reached' -x -a 'none'
 complete -c pssh -n __pssh_at_options -l connect-par -d 'Log in to at most N hosts at once' -x
 complete -c pssh -n __pssh_at_options -l rate -d 'Start at most N hosts in a time: 10/s, 0.5/s, 30/m' -x
 complete -c pssh -n __pssh_at_options -l success -d 'Count these ends as success [default: 0]' -x
@@ -143,6 +145,7 @@ complete -c pssh -n __pssh_at_options -l resume -d 'Continue the run in the jour
 complete -c pssh -n __pssh_at_options -s v -l verbose -d 'Print what is done for each host'
 complete -c pssh -n __pssh_at_options -l dry-run -d 'Print the commands without connecting'
 complete -c pssh -n __pssh_at_options -l explain -d 'Print the settings of each host and their origins'
+complete -c pssh -n '__pssh_at_options; and string match -q -- "--list=*" (commandline -ct)' -l list -x -a 'lines full folded'
 complete -c pssh -n __pssh_at_options -l list -d 'Print the hosts'
 complete -c pssh -n __pssh_at_options -l generate -d 'Print one: man, config-man, bash, zsh or fish' -x -a 'man config-man bash zsh fish'
 complete -c pssh -n __pssh_at_options -l help -d 'Print this help'

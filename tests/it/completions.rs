@@ -85,6 +85,11 @@ const COMPLETED: &[(&str, &str)] = &[
     ("pssh --host-key-check acc", "accept-new"),
     ("pssh --format=ga", "--format=gather"),
     ("pssh --color al", "always"),
+    ("pssh --order shu", "shuffle"),
+    ("pssh --shard=git", "--shard=gitlab"),
+    ("pssh --stop-on-errors=no", "--stop-on-errors=none"),
+    ("pssh --stop-on-unreached n", "none"),
+    ("pssh --confirm=ea", "--confirm=each"),
     ("pssh -l roo", "root"),
     // Options, up to the command.
     ("pssh --dry", "--dry-run"),

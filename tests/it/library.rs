@@ -378,6 +378,7 @@ const OTHERS: &[&str] = &[
     "Item",
     "Iterator",
     "OsStr",
+    "ALL",
     "OsString",
     "Option",
     "Path",
@@ -400,6 +401,7 @@ fn nothing_public_takes_or_returns_what_a_program_cannot_name() {
     let unknown: Vec<String> = api
         .lines()
         .filter(|line| line.trim_start().starts_with("pub ") && !line.ends_with(");"))
+        .map(|line| line.split(" = ").next().unwrap_or(line))
         .flat_map(|line| {
             let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
             let types = words.filter(|word| word.starts_with(|c: char| c.is_ascii_uppercase()));

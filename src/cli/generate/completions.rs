@@ -80,6 +80,16 @@ fn separators(long: &str) -> Option<&'static str> {
     })
 }
 
+/// Returns the words of an option that takes other values, too.
+fn words(long: &str) -> &'static [&'static str] {
+    match long {
+        "order" => &["list", "reverse", "shuffle"],
+        "shard" => &["slurm", "k8s", "aws", "gitlab", "nomad"],
+        "stop-on-errors" | "stop-on-unreached" => &["none"],
+        _ => &[],
+    }
+}
+
 impl Opt {
     fn of(command: &Command, arg: &Arg) -> Opt {
         let longs = arg.get_long_and_visible_aliases().unwrap_or_default();
@@ -88,6 +98,7 @@ impl Opt {
             .iter()
             .filter(|value| !value.is_hide_set())
             .map(|value| value.get_name().to_owned())
+            .chain(arg.get_long().into_iter().flat_map(words).map(|word| (*word).to_owned()))
             .collect();
         let value = || match arg.get_value_hint() {
             _ if arg.get_long().and_then(separators).is_some() => {
@@ -258,7 +269,14 @@ fn fish(program: Program, options: &[Opt]) -> String {
         let _ = write!(line, " -d '{}'", escaped(&option.help, "\\'", "\\'"));
         match &option.value {
             None => {}
-            // The value follows `=`, never as the next word.
+            // The value follows `=`, never as the next word: a command may be that.
+            Some(Value::Words(words)) if option.is_attached => {
+                for long in &option.longs {
+                    let is_typed = format!("string match -q -- \"--{long}=*\" (commandline -ct)");
+                    let condition = format!("-n '__{name}_at_options; and {is_typed}'");
+                    let _ = writeln!(text, "complete -c {name} {condition} -l {long} -x -a '{}'", words.join(" "));
+                }
+            }
             Some(_) if option.is_attached => {}
             Some(Value::Other) => line.push_str(" -x"),
             Some(Value::Hosts(separators)) => {

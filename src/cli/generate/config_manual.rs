@@ -4,6 +4,7 @@ use std::io;
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
+use super::guide;
 use crate::cli::user_config::DEFAULTS;
 
 /// The keys of `[defaults]`, their types and their meanings.
@@ -145,6 +146,7 @@ pub fn render(text: &mut impl io::Write) -> io::Result<()> {
         ("ssh_config", "(5)"),
     ];
     roff.text(pages.into_iter().flat_map(|(name, section)| [bold(name), roman(section)]).collect::<Vec<_>>());
+    guide(&mut roff);
     roff.to_writer(text)
 }
 
