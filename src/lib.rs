@@ -75,7 +75,7 @@ pub use crate::plan::error::Unprepared;
 pub use crate::plan::failure_limit::StopMode;
 pub use crate::plan::portion::Portion;
 pub use crate::plan::retry::RetryPolicy;
-pub use crate::plan::settings::{AgentChoice, SettingNames, Settings, SshOption, WantedVariable};
+pub use crate::plan::settings::{AgentChoice, Settings, SshOption, WantedVariable};
 pub use crate::plan::success::Success;
 pub use crate::run::engine::StartError;
 pub use crate::ssh_config::Files as ConfigFiles;

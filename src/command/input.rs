@@ -290,7 +290,7 @@ impl fmt::Debug for Writer {
 
 impl Writer {
     /// Returns a handle that makes all later writes fail.
-    pub fn hangup(&self) -> Hangup {
+    pub(crate) fn hangup(&self) -> Hangup {
         Hangup(Arc::clone(&self.0))
     }
 }

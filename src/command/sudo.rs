@@ -112,7 +112,7 @@ impl Tokens {
 
 impl Sudo {
     /// Returns the line for the login shell that runs `command` with sudo. `command` is the line without sudo.
-    pub fn wrap(&self, command: &[u8], form: Form, tokens: &Tokens) -> Vec<u8> {
+    pub(crate) fn wrap(&self, command: &[u8], form: Form, tokens: &Tokens) -> Vec<u8> {
         let mut line = self.opening(tokens, START_SCRIPT.as_bytes());
         for word in &tokens.start {
             add_word(&mut line, word.as_bytes());
@@ -131,14 +131,14 @@ impl Sudo {
     }
 
     /// Returns the wrapper in sudo(8)'s message about a refused command, which the user does not know; with the path of sh that sudo found.
-    pub fn wrappers(tokens: &Tokens) -> Vec<Vec<u8>> {
+    pub(crate) fn wrappers(tokens: &Tokens) -> Vec<Vec<u8>> {
         let script = START_SCRIPT.trim_matches('\'');
         let wrapper = format!("-c {script} sh {} {} ", tokens.start[0], tokens.start[1]);
         ["/usr/bin/sh ", "/bin/sh ", ""].map(|path| format!("{path}{wrapper}").into_bytes()).into()
     }
 
     /// Returns `sudo [-u USER]`, as the user would write it.
-    pub fn plain(&self) -> Vec<u8> {
+    pub(crate) fn plain(&self) -> Vec<u8> {
         let mut line = b"sudo".to_vec();
         if let Some(user) = &self.user {
             line.extend_from_slice(b" -u");
@@ -148,13 +148,13 @@ impl Sudo {
     }
 
     /// Returns the bytes of that line, the same for all tokens.
-    pub fn length(&self, command: &[u8], form: Form) -> usize {
+    pub(crate) fn length(&self, command: &[u8], form: Form) -> usize {
         self.wrap(command, form, &Tokens::sample()).len()
     }
 
     /// Returns the line that sends `signal` to a command and its children. It reads only sudo's password, and sudo asks
     /// without a prompt.
-    pub fn signal_line(&self, target: Target, signal: &str) -> Vec<u8> {
+    pub(crate) fn signal_line(&self, target: Target, signal: &str) -> Vec<u8> {
         let script = SIGNAL_SCRIPT.replace("PROCESS", &target.process.to_string());
         let script = script.replace("SESSION", &target.session.to_string()).replace("SIGNAL", signal);
         let mut line = b"exec sudo -S -p ''".to_vec();

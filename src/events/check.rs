@@ -28,7 +28,7 @@ pub struct CheckReport {
 
 impl CheckReport {
     /// Redacts passwords in text from others.
-    pub fn redact(&mut self) {
+    pub(crate) fn redact(&mut self) {
         [&mut self.message, &mut self.brief].into_iter().for_each(redact::redact_quotations);
         self.signal.iter_mut().chain([&mut self.output]).for_each(redact::redact);
     }

@@ -401,12 +401,13 @@ impl Class {
 
 impl Outcome {
     /// Returns the outcome of a job that `cancel` stopped.
+    #[doc(hidden)]
     pub fn cancelled(cancel: &Cancel, stage: HostStage) -> Outcome {
         Outcome::Cancelled { stage, why: cancel.reason() }
     }
 
     /// Redacts passwords in text from others.
-    pub fn redact(&mut self) {
+    pub(crate) fn redact(&mut self) {
         match self {
             Outcome::Signaled { name } => redact::redact(name),
             Outcome::Unstopped(outcome) | Outcome::Judged { outcome, .. } => outcome.redact(),

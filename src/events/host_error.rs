@@ -125,7 +125,7 @@ pub enum HostError {
 
 impl HostError {
     /// Creates an error for a refusal of the local system.
-    pub fn local(doing: &'static str, error: &io::Error) -> HostError {
+    pub(crate) fn local(doing: &'static str, error: &io::Error) -> HostError {
         HostError::Local { doing, detail: reason(error), hint: None }
     }
 
@@ -145,7 +145,7 @@ impl HostError {
     }
 
     /// Redacts passwords in text from servers, their programs, and local programs.
-    pub fn redact(&mut self) {
+    pub(crate) fn redact(&mut self) {
         match self {
             HostError::Dns { .. } | HostError::Connect { .. } => {}
             HostError::Behind { reason, .. } => redact::redact(reason),
@@ -221,7 +221,7 @@ impl ProxyError {
     }
 
     /// Creates the error of a failed login to a jump host, for all hosts behind it.
-    pub fn login(outcome: impl Into<Outcome>) -> ProxyError {
+    pub(crate) fn login(outcome: impl Into<Outcome>) -> ProxyError {
         let mut outcome = outcome.into();
         outcome.redact();
         ProxyError::Login(Arc::new(outcome))

@@ -30,7 +30,7 @@ pub struct Recorded {
 
 impl Recorded {
     /// Redacts passwords: the file may be older than they are.
-    pub fn redact(&mut self) {
+    pub(crate) fn redact(&mut self) {
         let Recorded { message, brief, error, hint, .. } = self;
         [message, brief].into_iter().chain(error).chain(hint).for_each(redact::redact_quotations);
     }

@@ -117,7 +117,7 @@ pub enum Remedy {
 
 impl Remedy {
     /// Redacts passwords in text from others.
-    pub fn redact(&mut self) {
+    pub(crate) fn redact(&mut self) {
         if let Remedy::MakeRoom { command, .. } | Remedy::OutputIncomplete { command } = self {
             redact::redact_quotations(command);
         }

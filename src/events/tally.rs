@@ -18,12 +18,12 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one more job.
-    pub fn add(&mut self, class: Class) {
+    pub(crate) fn add(&mut self, class: Class) {
         *self.counts.entry(class).or_default() += 1;
     }
 
     /// Counts one more job, with its exit status.
-    pub fn add_outcome(&mut self, outcome: &Outcome) {
+    pub(crate) fn add_outcome(&mut self, outcome: &Outcome) {
         self.add(outcome.class());
         let status = match outcome.class() {
             Class::Ok => Some(0),

@@ -58,7 +58,7 @@ pub struct ListPlace {
 
 impl ListPlace {
     /// Sets the places of all hosts of a list.
-    pub fn set(hosts: &mut [HostSpec]) {
+    pub(crate) fn set(hosts: &mut [HostSpec]) {
         // No list is that long.
         let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
         for (index, host) in (0..count).zip(hosts.iter_mut()) {
@@ -108,7 +108,7 @@ pub struct HostSpec {
 
 impl HostSpec {
     /// Creates a host without options.
-    pub fn new((user, name, port): Parts, origin: Origin) -> HostSpec {
+    pub(crate) fn new((user, name, port): Parts, origin: Origin) -> HostSpec {
         HostSpec {
             user,
             name,

@@ -260,7 +260,7 @@ impl From<String> for Refused {
 
 impl HostOptions {
     /// Returns empty options, in one copy for all hosts without options.
-    pub fn nothing() -> Arc<HostOptions> {
+    pub(crate) fn nothing() -> Arc<HostOptions> {
         static NOTHING: LazyLock<Arc<HostOptions>> = LazyLock::new(Arc::default);
         Arc::clone(&NOTHING)
     }
@@ -269,7 +269,7 @@ impl HostOptions {
     ///
     /// # Errors
     /// The key is unknown or a duplicate, or the value is invalid.
-    pub fn set(&mut self, key: &str, value: &Value<'_>, place: &ValuePlace<'_>) -> Result<(), Refused> {
+    pub(crate) fn set(&mut self, key: &str, value: &Value<'_>, place: &ValuePlace<'_>) -> Result<(), Refused> {
         let origin = &place.origin;
         match key {
             "user" => put(&mut self.user, user(value)?, origin)?,

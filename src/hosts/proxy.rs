@@ -57,7 +57,7 @@ impl Proxy {
 
 impl Proxy {
     /// Creates a command without placeholders.
-    pub fn literal_command(text: &str) -> Proxy {
+    pub(crate) fn literal_command(text: &str) -> Proxy {
         Proxy::Command(Arc::new(Template(vec![Piece::Text(text.to_owned())])))
     }
 }

@@ -37,7 +37,7 @@ const JITTER: f64 = 0.2;
 impl RetryPolicy {
     /// Returns the pause before the next attempt, after attempt number `attempt` (from 1) ended with `outcome`; `None` if that was
     /// the last. Only for attempts that ended before the command was sent.
-    pub fn pause(&self, outcome: &Outcome, attempt: u32) -> Option<Duration> {
+    pub(crate) fn pause(&self, outcome: &Outcome, attempt: u32) -> Option<Duration> {
         let (attempts, pause) = match kind(outcome) {
             Kind::Final => return None,
             Kind::Transient => (self.attempts, self.delay),

@@ -55,7 +55,7 @@ pub const NODE_VARIABLES: [&str; 3] = ["PSSH_NODENUM", "PSSH_NUMNODES", "PSSH_HO
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The program that runs.
-    pub program: Program,
+    pub(crate) program: Program,
     /// How many hosts run at once, at most.
     pub pool_size: usize,
     /// The login name for hosts whose entry has none, if given; beats ssh_config.
@@ -69,7 +69,7 @@ pub struct Settings {
     /// Options in its format, which come before the files.
     pub ssh_options: Vec<SshOption>,
     /// Values of ssh's own options.
-    pub ssh_args: SshArgs,
+    pub(crate) ssh_args: SshArgs,
     /// Time limit for TCP connection, banner, key exchange and authentication together, per host, if given.
     pub connect_timeout: Option<Duration>,
     /// How failed connection attempts are retried.
@@ -89,7 +89,7 @@ pub struct Settings {
     /// What happens to running hosts then.
     pub stop_mode: StopMode,
     /// Batches, order and pace.
-    pub rolling: Rolling,
+    pub(crate) rolling: Rolling,
     /// What to do with unknown host keys, if given.
     pub host_key_check: Option<HostKeyCheck>,
     /// The known_hosts files that the user named, instead of the configured ones; new keys go into the first.
@@ -99,7 +99,7 @@ pub struct Settings {
     /// The directory of the default identities, usually `~/.ssh`.
     pub default_identities: Option<PathBuf>,
     /// Whether the run logs in to hosts.
-    pub logs_in: bool,
+    pub(crate) logs_in: bool,
     /// Returns the agent that holds the keys.
     pub agent: AgentChoice,
     /// The default agent, for hosts that use it whatever `agent` says.
@@ -129,11 +129,11 @@ pub struct Settings {
     /// The source of the password, if one is used.
     pub password: Option<Source>,
     /// Extra questions that it answers, beyond the known ones.
-    pub password_prompt: Option<PromptPattern>,
+    pub(crate) password_prompt: Option<PromptPattern>,
     /// Whether the user may be asked on the terminal, for passwords, passphrases and questions of servers.
     pub may_ask: bool,
     /// Whether local standard input goes to every command.
-    pub send_input: bool,
+    pub(crate) send_input: bool,
     /// How commands run as another user, if they do.
     pub sudo: Option<Sudo>,
     /// The source of sudo's password; without it the user is asked when a host needs it.
@@ -146,9 +146,9 @@ pub struct Settings {
     /// unused one is closed first.
     pub kept_sessions: Option<usize>,
     /// Whether jobs are verbose.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// The names of the settings in messages.
-    pub names: SettingNames,
+    pub(crate) names: SettingNames,
 }
 
 /// The names of settings for all hosts in messages and `--explain`, as the caller knows them.
@@ -275,7 +275,7 @@ impl Environment<'_> {
 
 impl Settings {
     /// Returns the numbers of failed hosts that stop a run of `hosts` hosts.
-    pub fn limits(&self, hosts: usize) -> Limits {
+    pub(crate) fn limits(&self, hosts: usize) -> Limits {
         let of = |limit: Option<Portion>| limit.map(|limit| limit.hosts(hosts));
         Limits { errors: of(self.stop_on_errors), unreached: of(self.stop_on_unreached), mode: self.stop_mode }
     }
@@ -309,7 +309,7 @@ impl Settings {
     }
 
     /// Returns the defaults for the user with this login name.
-    pub fn defaults(environment: &Environment<'_>, login: String) -> Settings {
+    pub(crate) fn defaults(environment: &Environment<'_>, login: String) -> Settings {
         let home = environment.home.as_deref();
         let config_home = home.map(|home| home.to_string_lossy()).unwrap_or_default();
         Settings {
@@ -364,7 +364,7 @@ impl Settings {
     }
 
     /// Drops everything for logging in, for runs that do not connect: reads and asks for no password or key.
-    pub fn forget_credentials(&mut self) {
+    pub(crate) fn forget_credentials(&mut self) {
         self.logs_in = false;
     }
 
@@ -372,7 +372,7 @@ impl Settings {
     ///
     /// libssh2's own 2 MiB keep a 100 ms path as busy as OpenSSH does. All windows together are what a stalled reader of pssh's
     /// output can make pssh hold, so they share a budget in large pools.
-    pub fn window(&self) -> u32 {
+    pub(crate) fn window(&self) -> u32 {
         const BUDGET: usize = 64 << 20;
         const LARGEST: usize = 2 << 20;
         const SMALLEST: usize = 256 << 10;
@@ -380,7 +380,7 @@ impl Settings {
     }
 
     /// Whether so many hosts run at once that memory per host matters more than 50 us of processor time.
-    pub fn saves_memory(&self) -> bool {
+    pub(crate) fn saves_memory(&self) -> bool {
         /// Their sessions take 10 MB as libssh2 makes them.
         const FEW: usize = 128;
         self.pool_size > FEW

@@ -74,7 +74,7 @@ impl Success {
     }
 
     /// Decides whether `outcome` of a host whose command was sent is a success. It is wrapped if that is not the usual verdict.
-    pub fn judge(&self, outcome: Outcome) -> Outcome {
+    pub(crate) fn judge(&self, outcome: Outcome) -> Outcome {
         let is_success = match &outcome {
             Outcome::Exited(status) => self.statuses.contains(status),
             Outcome::Signaled { .. } => self.signal,

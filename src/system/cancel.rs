@@ -88,7 +88,10 @@ struct CancelState {
 }
 
 impl Cancel {
-    /// Creates one, not triggered. Fails if no pipe can be created.
+    /// Creates one, not triggered.
+    ///
+    /// # Errors
+    /// No pipe can be created.
     pub fn new() -> io::Result<Self> {
         let (alarm, alarm_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let (sender, alarm_channel) = bounded(0);

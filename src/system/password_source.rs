@@ -57,12 +57,12 @@ impl Secret {
     }
 
     /// Returns the same one in the same memory, for an answer that is given away.
-    pub fn duplicate(&self) -> Secret {
+    pub(crate) fn duplicate(&self) -> Secret {
         Secret(Arc::clone(&self.0))
     }
 
     /// Whether it has a duplicate.
-    pub fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 
@@ -71,7 +71,7 @@ impl Secret {
     ///
     /// # Errors
     /// The bad byte, and its place.
-    pub fn check(&self) -> Result<(), Unfit> {
+    pub(crate) fn check(&self) -> Result<(), Unfit> {
         let unfit = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
         match self.0.iter().position(unfit) {
             Some(place) => Err(Unfit { byte: self.0[place], place: place + 1 }),
@@ -80,7 +80,7 @@ impl Secret {
     }
 
     /// Returns the bytes. The caller must pass them only to a server or a key.
-    pub fn expose(&self) -> &[u8] {
+    pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }
 }
@@ -219,7 +219,7 @@ impl Source {
     ///
     /// # Errors
     /// There is none, or others may know it.
-    pub fn read(&self, terminal: &Terminal, cancel: &Cancel) -> Result<Secret, SecretError> {
+    pub(crate) fn read(&self, terminal: &Terminal, cancel: &Cancel) -> Result<Secret, SecretError> {
         let named = |error| SecretError { from: Some(self.clone()), ..error };
         self.read_as(self.to_string(), terminal, cancel).map_err(named)
     }
@@ -228,7 +228,7 @@ impl Source {
     ///
     /// # Errors
     /// See [`Source::read`].
-    pub fn read_as(&self, name: String, terminal: &Terminal, cancel: &Cancel) -> Result<Secret, SecretError> {
+    pub(crate) fn read_as(&self, name: String, terminal: &Terminal, cancel: &Cancel) -> Result<Secret, SecretError> {
         let found = match self {
             Source::Ask => ask(terminal, cancel),
             Source::File(path) | Source::SudoFile(path) => read_file(path, cancel).and_then(checked),

@@ -145,6 +145,7 @@ pub fn render(text: &mut impl io::Write) -> io::Result<()> {
         ("ssh_config", "(5)"),
     ];
     roff.text(pages.into_iter().flat_map(|(name, section)| [bold(name), roman(section)]).collect::<Vec<_>>());
+    paragraph(&mut roff, "/usr/share/doc/pssh-rs/docs/config.md explains the file with examples.");
     roff.to_writer(text)
 }
 

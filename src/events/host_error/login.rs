@@ -78,7 +78,7 @@ fn counted(tried: &[String]) -> Vec<String> {
 
 impl LoginError {
     /// Redacts passwords in text from the server.
-    pub fn redact(&mut self) {
+    pub(crate) fn redact(&mut self) {
         self.details.iter_mut().chain(&mut self.question).for_each(redact::redact_quotations);
         // The protocol's own method names are never secret.
         let methods = self.offered.iter_mut().filter(|method| !METHODS.contains(&method.as_str()));
