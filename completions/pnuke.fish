@@ -23,6 +23,11 @@ function __pnuke_at_options
     return 0
 end
 
+# Whether the word at the cursor may be the command: a value after = is not.
+function __pnuke_at_command
+    __pnuke_at_options; and not string match -qr -- '^--[^=]*=' (commandline -ct)
+end
+
 # The hosts and groups that pnuke knows, behind what is typed already; $argv[1] has what may stand between two of them.
 function __pnuke_hosts
     set -l typed (commandline -ct | string replace -r -- '^--[^=]*=' '' | string replace -r -- '^-[hHwglpFOxXJoet]' '' | string trim -l -c '"\'')

@@ -23,6 +23,11 @@ function __pslurp_at_options
     return 0
 end
 
+# Whether the word at the cursor may be the command: a value after = is not.
+function __pslurp_at_command
+    __pslurp_at_options; and not string match -qr -- '^--[^=]*=' (commandline -ct)
+end
+
 # The hosts and groups that pslurp knows, behind what is typed already; $argv[1] has what may stand between two of them.
 function __pslurp_hosts
     set -l typed (commandline -ct | string replace -r -- '^--[^=]*=' '' | string replace -r -- '^-[hHwglpLFOJoetxX]' '' | string trim -l -c '"\'')

@@ -23,6 +23,11 @@ function __pssh_at_options
     return 0
 end
 
+# Whether the word at the cursor may be the command: a value after = is not.
+function __pssh_at_command
+    __pssh_at_options; and not string match -qr -- '^--[^=]*=' (commandline -ct)
+end
+
 # The hosts and groups that pssh knows, behind what is typed already; $argv[1] has what may stand between two of them.
 function __pssh_hosts
     set -l typed (commandline -ct | string replace -r -- '^--[^=]*=' '' | string replace -r -- '^-[hHwglptFOxXJoe]' '' | string trim -l -c '"\'')
@@ -147,6 +152,6 @@ complete -c pssh -n __pssh_at_options -l list -d 'Print the hosts' -f -a 'lines 
 complete -c pssh -n __pssh_at_options -l generate -d 'Print one: man, config-man, bash, zsh or fish' -x -a 'man config-man bash zsh fish'
 complete -c pssh -n __pssh_at_options -l help -d 'Print this help'
 complete -c pssh -n __pssh_at_options -s V -l version -d 'Print the version'
-complete -c pssh -n __pssh_at_options -f -a '(__fish_complete_command)'
+complete -c pssh -n __pssh_at_command -f -a '(__fish_complete_command)'
 complete -c pssh -n 'not __pssh_at_options' -F
 complete -c parallel-ssh -w pssh

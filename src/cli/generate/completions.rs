@@ -294,7 +294,7 @@ fn fish(program: Program, options: &[Opt]) -> String {
     }
     match Words::of(program) {
         Words::Command => {
-            let _ = writeln!(text, "complete -c {name} {condition} -f -a '(__fish_complete_command)'");
+            let _ = writeln!(text, "complete -c {name} -n __{name}_at_command -f -a '(__fish_complete_command)'");
             let _ = writeln!(text, "complete -c {name} -n 'not __{name}_at_options' -F");
         }
         Words::Files => {}
