@@ -119,13 +119,14 @@ _pnuke() {
         -w | --nodes) _pnuke_hosts "$1" ',!&^' ;;
         --only) _pnuke_hosts "$1" ',!&^' ;;
         --exclude) _pnuke_hosts "$1" ',!&^' ;;
-        --shard) _pnuke_words $'slurm\nk8s\naws\ngitlab\nnomad' ;;
+        --shard) _pnuke_words $'slurm\naws\ngitlab' ;;
         -l | --user) _pnuke_words "$(compgen -u -- "$value")" ;;
         --host-config) _pnuke_files ;;
         --stop-on-errors) _pnuke_words $'none' ;;
         --confirm) _pnuke_words $'first\neach' ;;
         --order) _pnuke_words $'list\nreverse\nshuffle' ;;
         --stop-on-unreached) _pnuke_words $'none' ;;
+        --success) _pnuke_words $'0,lost\n0,signal\n0,lost,signal' ;;
         --check) _pnuke_words "$(compgen -c -- "$value")" ;;
         -F | --config-file) _pnuke_files ;;
         --identity) _pnuke_files ;;
@@ -149,6 +150,7 @@ _pnuke() {
         --junit) _pnuke_files ;;
         --ci-summary) _pnuke_files ;;
         --journal) _pnuke_files ;;
+        --rerun) _pnuke_words $'unreached\nfailed\nok\nexit\nsignal\ntimeout\ncancelled\ndns\nconnect\nproxy\nhostkey\nauth\nssh\nlost\ncheck\ncopy\nlocal' ;;
         --replay) _pnuke_files ;;
         --list) _pnuke_words $'lines\nfull\nfolded' ;;
         --generate) _pnuke_words $'man\nconfig-man\nbash\nzsh\nfish' ;;

@@ -119,13 +119,14 @@ _prsync() {
         -w | --nodes) _prsync_hosts "$1" ',!&^' ;;
         --only) _prsync_hosts "$1" ',!&^' ;;
         --exclude) _prsync_hosts "$1" ',!&^' ;;
-        --shard) _prsync_words $'slurm\nk8s\naws\ngitlab\nnomad' ;;
+        --shard) _prsync_words $'slurm\naws\ngitlab' ;;
         -l | --user) _prsync_words "$(compgen -u -- "$value")" ;;
         --host-config) _prsync_files ;;
         --stop-on-errors) _prsync_words $'none' ;;
         --confirm) _prsync_words $'first\neach' ;;
         --order) _prsync_words $'list\nreverse\nshuffle' ;;
         --stop-on-unreached) _prsync_words $'none' ;;
+        --success) _prsync_words $'0,lost\n0,signal\n0,lost,signal' ;;
         --check) _prsync_words "$(compgen -c -- "$value")" ;;
         -F | --config-file) _prsync_files ;;
         --identity) _prsync_files ;;
@@ -148,6 +149,7 @@ _prsync() {
         --junit) _prsync_files ;;
         --ci-summary) _prsync_files ;;
         --journal) _prsync_files ;;
+        --rerun) _prsync_words $'unreached\nfailed\nok\nexit\nsignal\ntimeout\ncancelled\ndns\nconnect\nproxy\nhostkey\nauth\nssh\nlost\ncheck\ncopy\nlocal' ;;
         --replay) _prsync_files ;;
         --list) _prsync_words $'lines\nfull\nfolded' ;;
         --generate) _prsync_words $'man\nconfig-man\nbash\nzsh\nfish' ;;

@@ -119,13 +119,14 @@ _pscp() {
         -w | --nodes) _pscp_hosts "$1" ',!&^' ;;
         --only) _pscp_hosts "$1" ',!&^' ;;
         --exclude) _pscp_hosts "$1" ',!&^' ;;
-        --shard) _pscp_words $'slurm\nk8s\naws\ngitlab\nnomad' ;;
+        --shard) _pscp_words $'slurm\naws\ngitlab' ;;
         -l | --user) _pscp_words "$(compgen -u -- "$value")" ;;
         --host-config) _pscp_files ;;
         --stop-on-errors) _pscp_words $'none' ;;
         --confirm) _pscp_words $'first\neach' ;;
         --order) _pscp_words $'list\nreverse\nshuffle' ;;
         --stop-on-unreached) _pscp_words $'none' ;;
+        --success) _pscp_words $'0,lost\n0,signal\n0,lost,signal' ;;
         --check) _pscp_words "$(compgen -c -- "$value")" ;;
         -F | --config-file) _pscp_files ;;
         --identity) _pscp_files ;;
@@ -149,6 +150,7 @@ _pscp() {
         --junit) _pscp_files ;;
         --ci-summary) _pscp_files ;;
         --journal) _pscp_files ;;
+        --rerun) _pscp_words $'unreached\nfailed\nok\nexit\nsignal\ntimeout\ncancelled\ndns\nconnect\nproxy\nhostkey\nauth\nssh\nlost\ncheck\ncopy\nlocal' ;;
         --replay) _pscp_files ;;
         --list) _pscp_words $'lines\nfull\nfolded' ;;
         --generate) _pscp_words $'man\nconfig-man\nbash\nzsh\nfish' ;;

@@ -23,6 +23,11 @@ function __pscp_at_options
     return 0
 end
 
+# Whether the word at the cursor may be the command: a value after = is not.
+function __pscp_at_command
+    __pscp_at_options; and not string match -qr -- '^--[^=]*=' (commandline -ct)
+end
+
 # The hosts and groups that pscp knows, behind what is typed already; $argv[1] has what may stand between two of them.
 function __pscp_hosts
     set -l typed (commandline -ct | string replace -r -- '^--[^=]*=' '' | string replace -r -- '^-[hHwglpFOJoetxX]' '' | string trim -l -c '"\'')
@@ -46,23 +51,21 @@ complete -c pscp -n __pscp_at_options -s H -l host -d 'Add hosts, separated by b
 complete -c pscp -n __pscp_at_options -s w -l nodes -d 'Add hosts, separated by commas: \'web[1-9],@db\'' -x -a "(__pscp_hosts ',!&^')"
 complete -c pscp -n __pscp_at_options -l only -d 'Run only on these hosts: names, \'web*\', \'/^db/\'' -x -a "(__pscp_hosts ',!&^')"
 complete -c pscp -n __pscp_at_options -l exclude -d 'Leave out these hosts, in the format of --only' -x -a "(__pscp_hosts ',!&^')"
-complete -c pscp -n __pscp_at_options -l shard -d 'Run on a share of all hosts, such as 3/8 or slurm' -x -a 'slurm k8s aws gitlab nomad'
+complete -c pscp -n __pscp_at_options -l shard -d 'Run on a share of all hosts, such as 3/8 or slurm' -x -a 'slurm aws gitlab'
 complete -c pscp -n __pscp_at_options -s g -l host-glob -d 'Of the hosts in files, run only on those that match' -x
 complete -c pscp -n __pscp_at_options -s l -l user -d 'Log in as USER on hosts without a user of their own' -x -a '(__fish_complete_users)'
 complete -c pscp -n __pscp_at_options -l host-config -d 'Read settings of hosts from this TOML file' -r -F
 complete -c pscp -n __pscp_at_options -s p -l par -l pool-size -d 'Run at most N hosts at once [default: 10]' -x
 complete -c pscp -n __pscp_at_options -l total-timeout -d 'Stop the whole run after TIME [default: none]' -x
-complete -c pscp -n '__pscp_at_options; and string match -q -- "--stop-on-errors=*" (commandline -ct)' -l stop-on-errors -x -a 'none'
-complete -c pscp -n __pscp_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]'
+complete -c pscp -n __pscp_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]' -f -a 'none'
 complete -c pscp -n __pscp_at_options -l batch -d 'Go batch by batch: 1,10%,50%' -x
 complete -c pscp -n __pscp_at_options -l pause -d 'Wait for TIME between batches' -x
-complete -c pscp -n '__pscp_at_options; and string match -q -- "--confirm=*" (commandline -ct)' -l confirm -x -a 'first each'
-complete -c pscp -n __pscp_at_options -l confirm -d 'Ask before the second batch, or before each one'
+complete -c pscp -n __pscp_at_options -l confirm -d 'Ask before the second batch, or before each one' -f -a 'first each'
 complete -c pscp -n __pscp_at_options -l order -d 'Start hosts in this order: list, reverse, shuffle' -x -a 'list reverse shuffle'
 complete -c pscp -n __pscp_at_options -l stop-on-unreached -d 'Stop the run once N hosts, or N%, were not reached' -x -a 'none'
 complete -c pscp -n __pscp_at_options -l connect-par -d 'Log in to at most N hosts at once' -x
 complete -c pscp -n __pscp_at_options -l rate -d 'Start at most N hosts in a time: 10/s, 0.5/s, 30/m' -x
-complete -c pscp -n __pscp_at_options -l success -d 'Count these ends as success [default: 0]' -x
+complete -c pscp -n __pscp_at_options -l success -d 'Count these ends as success [default: 0]' -x -a '0,lost 0,signal 0,lost,signal'
 complete -c pscp -n __pscp_at_options -l check -d 'Repeat CMD on each host until it exits with 0' -x -a '(__fish_complete_command)'
 complete -c pscp -n __pscp_at_options -l check-timeout -d 'Give up the check after TIME [default: 60]' -x
 complete -c pscp -n __pscp_at_options -l check-interval -d 'Wait TIME between two tries [default: 2]' -x
@@ -114,12 +117,11 @@ complete -c pscp -n __pscp_at_options -l ci-summary -d 'Append a Markdown summar
 complete -c pscp -n __pscp_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
 complete -c pscp -n __pscp_at_options -l journal -d 'Record in FILE what is sent and how hosts end' -r -F
 complete -c pscp -n __pscp_at_options -l journal-output -d 'Record what hosts print, too'
-complete -c pscp -n __pscp_at_options -l rerun -d 'Run again the hosts with these outcomes' -x
+complete -c pscp -n __pscp_at_options -l rerun -d 'Run again the hosts with these outcomes' -x -a 'unreached failed ok exit signal timeout cancelled dns connect proxy hostkey auth ssh lost check copy local'
 complete -c pscp -n __pscp_at_options -l replay -d 'Show the runs in journals' -r -F
 complete -c pscp -n __pscp_at_options -s v -l verbose -d 'Print what is done for each host'
 complete -c pscp -n __pscp_at_options -l explain -d 'Print the settings of each host and their origins'
-complete -c pscp -n '__pscp_at_options; and string match -q -- "--list=*" (commandline -ct)' -l list -x -a 'lines full folded'
-complete -c pscp -n __pscp_at_options -l list -d 'Print the hosts'
+complete -c pscp -n __pscp_at_options -l list -d 'Print the hosts' -f -a 'lines full folded'
 complete -c pscp -n __pscp_at_options -l generate -d 'Print one: man, config-man, bash, zsh or fish' -x -a 'man config-man bash zsh fish'
 complete -c pscp -n __pscp_at_options -l help -d 'Print this help'
 complete -c pscp -n __pscp_at_options -s V -l version -d 'Print the version'

@@ -119,13 +119,14 @@ _pslurp() {
         -w | --nodes) _pslurp_hosts "$1" ',!&^' ;;
         --only) _pslurp_hosts "$1" ',!&^' ;;
         --exclude) _pslurp_hosts "$1" ',!&^' ;;
-        --shard) _pslurp_words $'slurm\nk8s\naws\ngitlab\nnomad' ;;
+        --shard) _pslurp_words $'slurm\naws\ngitlab' ;;
         -l | --user) _pslurp_words "$(compgen -u -- "$value")" ;;
         --host-config) _pslurp_files ;;
         --stop-on-errors) _pslurp_words $'none' ;;
         --confirm) _pslurp_words $'first\neach' ;;
         --order) _pslurp_words $'list\nreverse\nshuffle' ;;
         --stop-on-unreached) _pslurp_words $'none' ;;
+        --success) _pslurp_words $'0,lost\n0,signal\n0,lost,signal' ;;
         --check) _pslurp_words "$(compgen -c -- "$value")" ;;
         -L | --localdir) _pslurp_files -d ;;
         -F | --config-file) _pslurp_files ;;
@@ -150,6 +151,7 @@ _pslurp() {
         --junit) _pslurp_files ;;
         --ci-summary) _pslurp_files ;;
         --journal) _pslurp_files ;;
+        --rerun) _pslurp_words $'unreached\nfailed\nok\nexit\nsignal\ntimeout\ncancelled\ndns\nconnect\nproxy\nhostkey\nauth\nssh\nlost\ncheck\ncopy\nlocal' ;;
         --replay) _pslurp_files ;;
         --list) _pslurp_words $'lines\nfull\nfolded' ;;
         --generate) _pslurp_words $'man\nconfig-man\nbash\nzsh\nfish' ;;

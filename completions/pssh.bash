@@ -119,13 +119,14 @@ _pssh() {
         -w | --nodes) _pssh_hosts "$1" ',!&^' ;;
         --only) _pssh_hosts "$1" ',!&^' ;;
         --exclude) _pssh_hosts "$1" ',!&^' ;;
-        --shard) _pssh_words $'slurm\nk8s\naws\ngitlab\nnomad' ;;
+        --shard) _pssh_words $'slurm\naws\ngitlab' ;;
         -l | --user) _pssh_words "$(compgen -u -- "$value")" ;;
         --host-config) _pssh_files ;;
         --stop-on-errors) _pssh_words $'none' ;;
         --confirm) _pssh_words $'first\neach' ;;
         --order) _pssh_words $'list\nreverse\nshuffle' ;;
         --stop-on-unreached) _pssh_words $'none' ;;
+        --success) _pssh_words $'0,lost\n0,signal\n0,lost,signal' ;;
         --check) _pssh_words "$(compgen -c -- "$value")" ;;
         --script) _pssh_files ;;
         --host-args) _pssh_files ;;
@@ -155,6 +156,7 @@ _pssh() {
         --junit) _pssh_files ;;
         --ci-summary) _pssh_files ;;
         --journal) _pssh_files ;;
+        --rerun) _pssh_words $'unreached\nfailed\nok\nexit\nsignal\ntimeout\ncancelled\ndns\nconnect\nproxy\nhostkey\nauth\nssh\nlost\ncheck\ncopy\nlocal' ;;
         --replay) _pssh_files ;;
         --list) _pssh_words $'lines\nfull\nfolded' ;;
         --generate) _pssh_words $'man\nconfig-man\nbash\nzsh\nfish' ;;

@@ -86,7 +86,7 @@ impl Client {
     /// blanks. A host may be listed more than once; each entry runs separately. It connects to no host yet.
     ///
     /// # Errors
-    /// An entry is not a host, or the list is empty.
+    /// [`Error::Hosts`]: an entry is not a host. [`Error::NoHosts`]: the list is empty. [`Error::System`]: the system has no pipe.
     ///
     /// ```
     /// use pssh::Client;
@@ -110,7 +110,7 @@ impl Client {
     /// Makes a client for hosts that were read elsewhere, for example by [`hosts::gather`] from files.
     ///
     /// # Errors
-    /// The list is empty, or the system has no pipe.
+    /// [`Error::NoHosts`]: the list is empty. [`Error::System`]: the system has no pipe.
     pub fn of(mut hosts: Vec<HostSpec>, settings: Settings) -> Result<Client, Error> {
         ListPlace::set(&mut hosts);
         if hosts.is_empty() {
@@ -138,7 +138,7 @@ impl Client {
     /// host runs the command, has a terminal and changes the quotes; here the command is sent as it is.
     ///
     /// # Errors
-    /// The command cannot be started on any host.
+    /// See [`Command::run`].
     ///
     /// ```no_run
     /// # use pssh::{Client, Settings};
@@ -171,7 +171,7 @@ impl Client {
     /// Copies the file or directory `local` to `remote` on all hosts: [`Client::upload`] with directories and without other options.
     ///
     /// # Errors
-    /// The copy cannot be started on any host.
+    /// See [`Transfer::run`].
     ///
     /// ```no_run
     /// # fn main() -> Result<(), pssh::Error> {
@@ -188,7 +188,7 @@ impl Client {
     /// [`Client::download`] with directories and without other options. (The reference client makes `directory_HOST`.)
     ///
     /// # Errors
-    /// The copy cannot be started on any host.
+    /// See [`Transfer::run`].
     ///
     /// ```no_run
     /// # fn main() -> Result<(), pssh::Error> {
@@ -327,7 +327,7 @@ impl Run {
     /// Output need not be read before, unlike with `ParallelSSHClient.join`; it can be read afterwards.
     ///
     /// # Errors
-    /// The time limit passed.
+    /// The time limit passed; the run goes on, and can be joined again.
     pub fn join(&self, timeout: Option<Duration>) -> Result<Tally, JoinTimeout> {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut open = lock(&self.shared.open);

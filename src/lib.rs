@@ -19,6 +19,11 @@
 //! A [`Client`] has a list of hosts and the [`Settings`] to reach them. It runs a [`Command`] on all of them: a [`Run`] has a [`Host`]
 //! for each, with its output and finally its [`Outcome`].
 //!
+//! Times are [`Duration`](std::time::Duration)s, sizes are in bytes, and text from hosts is bytes or has been made safe to print. No function
+//! panics, whatever its arguments, hosts and files are; a panic is a bug. Where the documentation says "the reference client", it means
+//! `ParallelSSHClient` of parallel-ssh 1.9 (paramiko edition), with whose names most of the library agrees. Keywords such as
+//! `ConnectTimeout` are those of ssh_config(5).
+//!
 //! # Inside
 //!
 //! ```text
@@ -75,7 +80,7 @@ pub use crate::plan::error::Unprepared;
 pub use crate::plan::failure_limit::StopMode;
 pub use crate::plan::portion::Portion;
 pub use crate::plan::retry::RetryPolicy;
-pub use crate::plan::settings::{AgentChoice, SettingNames, Settings, SshOption, WantedVariable};
+pub use crate::plan::settings::{AgentChoice, Settings, SshOption, WantedVariable};
 pub use crate::plan::success::Success;
 pub use crate::run::engine::StartError;
 pub use crate::ssh_config::Files as ConfigFiles;

@@ -48,7 +48,7 @@ pub struct Command<'a> {
 impl Command<'_> {
     /// Fills in values for each host: one [`Arguments`] per host, in the order of the list. They replace `%q` in the command, quoted as
     /// one word for the shell, `%s`, which the shell interprets, and `%(name)q` and `%(name)s` by name; `%%` is a percent sign. Without
-    /// values, `%` is an ordinary character.
+    /// values, `%` is an ordinary character. (`host_args` of the reference client, which quotes nothing.)
     ///
     /// ```no_run
     /// # use pssh::{Arguments, Client, Settings};
@@ -80,7 +80,7 @@ impl Command<'_> {
         self
     }
 
-    /// Runs the command with sudo as `user`, or as sudo's default (root). The password is [`Settings::sudo_password`], else that of the
+    /// Runs the command with sudo(8) as `user`, or as sudo's default (root). The password is [`Settings::sudo_password`], else that of the
     /// login; the reference client leaves it to the program to write it to standard input.
     ///
     /// ```no_run
@@ -131,7 +131,14 @@ impl Command<'_> {
     /// Starts the command like [`Client::run_command`].
     ///
     /// # Errors
-    /// The command cannot be started on any host.
+    /// The command cannot be started on any host, and none was connected to:
+    ///
+    /// * [`Error::User`]: the user for sudo is not a user name.
+    /// * [`Error::Command`]: the command is empty or too long, has a NUL byte, or has a placeholder that does not exist.
+    /// * [`Error::Arguments`]: the values do not fit the hosts or the placeholders.
+    /// * [`Error::Unprepared`]: ssh_config, a known_hosts file, a key or a password cannot be used.
+    /// * [`Error::Start`]: there are too many hosts, or too few files or threads for them.
+    /// * [`Error::System`]: the system has no pipe.
     pub fn run(self) -> Result<Run, Error> {
         if let Some(user) = self.sudo.as_ref().and_then(|sudo| sudo.user.as_deref()) {
             sudo::check_user(user).map_err(|problem| Error::User(user.to_owned(), problem))?;

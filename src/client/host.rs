@@ -69,7 +69,7 @@ impl Host {
         hints::of_outcome(self.outcome()?)
     }
 
-    /// Returns the command as its shell gets it; empty for a copy.
+    /// Returns the command as the login shell of the host gets it; empty for a copy.
     pub fn command(&self) -> &[u8] {
         &self.inner.job.request.line
     }
@@ -99,13 +99,13 @@ impl Host {
         self.outcome().is_some()
     }
 
-    /// Returns the outcome, if the host has ended.
+    /// Returns the outcome, if the host has ended. A host has exactly one, which does not change any more.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.inner.outcome.get()
     }
 
-    /// Returns the exit status of the command, if one was received. A command that was killed by a signal has none (the reference client
-    /// returns -1).
+    /// Returns the exit status of the command, if one was received. A command that was killed by a signal has none (`exit_code` of
+    /// the reference client is -1 then).
     pub fn exit_code(&self) -> Option<u32> {
         self.outcome()?.exit_status()
     }
@@ -142,7 +142,7 @@ impl Host {
 
 /// An iterator over the lines of a host's output. It waits for the next line while the command runs.
 ///
-/// A line of more than 512 KiB comes in pieces. An error comes from the temporary file that keeps the output, and ends the iterator.
+/// A line of more than 512 KiB comes in pieces. The reference client strips blanks and decodes the text; here the bytes are as they came. An error comes from the temporary file that keeps the output, and ends the iterator.
 pub struct Lines {
     host: Host,
     stream: Stream,

@@ -121,7 +121,7 @@ impl<'a> Transfer<'a> {
         self
     }
 
-    /// Limits the time that the copy may take on each host.
+    /// Limits the time that the copy may take on each host. The default is [`Settings::command_timeout`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -131,8 +131,13 @@ impl<'a> Transfer<'a> {
     /// How far it is are [`Happening::Copied`](crate::Happening::Copied) events.
     ///
     /// # Errors
-    /// The copy cannot be started on any host: a local file cannot be read, the number of names is not that of the hosts, or what
-    /// [`Command::run`](crate::Command::run) lists.
+    /// The copy cannot be started on any host:
+    ///
+    /// * [`Error::Names`]: the number of paths is not that of the hosts.
+    /// * [`Error::Path`]: a path is empty, or otherwise not possible.
+    /// * [`Error::Sources`]: a local file cannot be read.
+    /// * [`Error::Directory`]: the local directory of a host cannot be used.
+    /// * What else [`Command::run`](crate::Command::run) lists, without [`Error::Command`] and [`Error::Arguments`].
     pub fn run(self) -> Result<Run, Error> {
         if let Some(user) = self.sudo.as_ref().and_then(|sudo| sudo.user.as_deref()) {
             sudo::check_user(user).map_err(|problem| Error::User(user.to_owned(), problem))?;

@@ -278,7 +278,7 @@ impl Queue {
 
 /// Writes the input of one command. Dropping it ends the input.
 ///
-/// A write blocks while `QUEUE` bytes wait for the command; it fails with [`io::ErrorKind::BrokenPipe`] once the
+/// A write blocks while 1 MiB waits for the command; it fails with [`io::ErrorKind::BrokenPipe`] once the
 /// command has ended.
 pub struct Writer(Arc<Queue>);
 

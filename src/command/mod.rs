@@ -72,7 +72,7 @@ impl Shell {
         matches!(self, Shell::None | Shell::Script)
     }
 
-    /// Parses the value of `--shell`.
+    /// Reads a shell and its options, such as `bash -c`.
     ///
     /// # Errors
     /// It cannot start a command line, or is a shell that would read the command as a file name.

@@ -138,7 +138,7 @@ impl Sudo {
     }
 
     /// Returns `sudo [-u USER]`, as the user would write it.
-    pub fn plain(&self) -> Vec<u8> {
+    pub(crate) fn plain(&self) -> Vec<u8> {
         let mut line = b"sudo".to_vec();
         if let Some(user) = &self.user {
             line.extend_from_slice(b" -u");

@@ -268,7 +268,7 @@ pub enum Outcome {
     },
     /// An exit-signal was received: the command died by a signal.
     Signaled {
-        /// The signal's name without `SIG`, as the server sent it.
+        /// The name without `SIG`, as the server sent it: `KILL` (RFC 4254 section 6.10).
         name: String,
     },
     /// A deadline passed.

@@ -36,7 +36,8 @@ pub enum AgentUse {
 
 macro_rules! options {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
-        /// The settings of one host. All of it is optional.
+        /// The settings of one host, from its line in a hosts file: `host_config` of the reference client. All of it is optional; what is set
+        /// beats [`Settings`](crate::Settings).
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct HostOptions { $($(#[$doc])* pub $field: Maybe<$type>,)* }
 
@@ -64,7 +65,7 @@ options! {
     port: u16,
     /// The address to connect to instead of the name, with `%h` for the name: HostName of ssh_config(5).
     address: String,
-    /// The label of the host in the report.
+    /// The label of the host in reports, in place of its name.
     alias: String,
     /// Private key files.
     identities: Vec<PathBuf>,
@@ -72,7 +73,7 @@ options! {
     password_file: PathBuf,
     /// The proxy.
     proxy: Via,
-    /// Returns the connect timeout.
+    /// See [`Settings::connect_timeout`](crate::Settings::connect_timeout).
     connect_timeout: Duration,
     /// Time limit for the command; zero disables it.
     timeout: Duration,
@@ -442,7 +443,8 @@ fn flag(value: &Value<'_>) -> Result<bool, String> {
     }
 }
 
-/// What to do with a host key that is not in known_hosts. A revoked key is always refused.
+/// What to do with a host key that is not in known_hosts (`StrictHostKeyChecking` yes, accept-new and no). A revoked key
+/// is always refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum HostKeyCheck {

@@ -9,13 +9,13 @@ use crate::hosts;
 /// A proxy to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proxy {
-    /// Through these hosts, each reached through the one before; never empty.
+    /// Through these hosts (ProxyJump), each reached through the one before; never empty.
     Jump(Arc<[Hop]>),
-    /// Over standard input and output of this command.
+    /// Over standard input and output of this command (ProxyCommand).
     Command(Arc<Template>),
 }
 
-/// One host of `--jump` (ProxyJump of ssh_config(5)), as the user wrote it.
+/// A jump host as the user wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hop {
     /// The login name, if one is given.
@@ -57,7 +57,7 @@ impl Proxy {
 
 impl Proxy {
     /// Creates a command without placeholders.
-    pub fn literal_command(text: &str) -> Proxy {
+    pub(crate) fn literal_command(text: &str) -> Proxy {
         Proxy::Command(Arc::new(Template(vec![Piece::Text(text.to_owned())])))
     }
 }
@@ -163,7 +163,7 @@ impl fmt::Display for Hop {
     }
 }
 
-/// The value of `--jump` or `--proxy-command`: a proxy, or none.
+/// A decision about proxies: this one, or with `None` no proxy, whatever ssh_config says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Via(pub Option<Proxy>);
 

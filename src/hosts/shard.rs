@@ -74,6 +74,11 @@ impl Engine {
 }
 
 impl Shard {
+    /// Returns the words that it reads as they are: the engines that know how many shares there are.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        Engine::ALL.into_iter().filter(|engine| !engine.needs_count()).map(Engine::name)
+    }
+
     /// Reads `3/8`, `slurm`, `k8s/8`, `aws`, `gitlab` or `nomad/8`, perhaps after `hash:`.
     ///
     /// # Errors

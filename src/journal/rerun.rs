@@ -28,6 +28,11 @@ pub struct Set {
 }
 
 impl Set {
+    /// Returns the words that it reads.
+    pub fn words() -> impl Iterator<Item = &'static str> + Clone {
+        [UNREACHED, FAILED].into_iter().chain(Class::ALL.into_iter().map(Class::word))
+    }
+
     /// Reads words with commas between them: `unreached`, `failed` and the words of outcomes.
     ///
     /// # Errors
@@ -40,9 +45,8 @@ impl Set {
                 (FAILED, _) => set.failed = true,
                 (_, Some(class)) => set.classes.push(class),
                 (_, None) => {
-                    let words = [UNREACHED, FAILED].into_iter().chain(Class::ALL.into_iter().map(Class::word));
-                    let tip = did_you_mean(word, words.clone());
-                    let words = words.collect::<Vec<_>>().join(", ");
+                    let tip = did_you_mean(word, Set::words());
+                    let words = Set::words().collect::<Vec<_>>().join(", ");
                     return Err(format!("there is no outcome {word:?}{tip}; the outcomes are {words}"));
                 }
             }

@@ -17,7 +17,7 @@ impl Portion {
     ///
     /// # Errors
     /// Neither, or 0 hosts; with the expected form.
-    pub fn parse(text: &str, zero: &str) -> Result<Portion, String> {
+    pub(crate) fn parse(text: &str, zero: &str) -> Result<Portion, String> {
         let expected = || EXPECTED.to_owned();
         if let Some(number) = text.strip_suffix('%') {
             return match number.parse::<f64>() {
@@ -34,7 +34,7 @@ impl Portion {
     }
 
     /// Returns the number of hosts out of `all`: a percentage is rounded up to a whole host.
-    pub fn hosts(self, all: usize) -> usize {
+    pub(crate) fn hosts(self, all: usize) -> usize {
         match self {
             Portion::Hosts(count) => count,
             Portion::Percent(percent) => {

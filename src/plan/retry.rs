@@ -9,9 +9,9 @@ use crate::events::host_error::{HostError, ProxyError};
 /// How failed connection attempts are retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts in all, at least 1. The reference client's `num_retries` counts the same way.
+    /// Attempts in all, at least 1; by default 3. The reference client's `num_retries` counts the same way.
     pub attempts: u32,
-    /// The pause before the next attempt.
+    /// The pause before the next attempt; by default 5 s (`retry_delay`, which the reference client ignores).
     pub delay: Duration,
 }
 

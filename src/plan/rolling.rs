@@ -82,6 +82,9 @@ pub enum Order {
 }
 
 impl Order {
+    /// The words that it reads as they are.
+    pub const WORDS: [&str; 3] = ["list", "reverse", "shuffle"];
+
     /// Reads `list`, `reverse`, `shuffle` or `shuffle:SEED`. Without a seed, it takes a random one.
     ///
     /// # Errors

@@ -22,23 +22,25 @@ use crate::hosts::proxy::{Hop, Via};
 use crate::ssh_config;
 use crate::system::password_source::{PromptPattern, Source};
 
-/// The agent that holds the keys.
+/// The agent that holds the keys (ssh-agent(1)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentChoice {
-    /// None.
+    /// No agent: `allow_agent=False` of the reference client, `IdentityAgent none`.
     Nobody,
-    /// The one that the user named.
+    /// The one at this socket.
     Named(PathBuf),
-    /// The one in ssh_config, else that of `SSH_AUTH_SOCK`, if set.
+    /// The one of `IdentityAgent`, else the one at this socket, which is that of `SSH_AUTH_SOCK`, if set.
     Usual(Option<PathBuf>),
 }
 
-/// A variable for the commands. Its value may be a secret.
+/// A variable for the commands (RFC 4254 section 6.4, `SetEnv`). The server decides which ones it accepts (`AcceptEnv` of sshd_config(5)).
+/// Its value may be a secret: `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WantedVariable {
     /// Returns its name.
     pub name: String,
-    /// Its value; `None` for one of `NODE_VARIABLES` without a value, which differs from host to host.
+    /// Its value; `None` only for `PSSH_NODENUM`, `PSSH_NUMNODES` and `PSSH_HOST`, which get the host's number from 0, the number of hosts,
+    /// and the name of the host in the list.
     pub value: Option<OsString>,
 }
 
@@ -51,94 +53,101 @@ impl fmt::Debug for WantedVariable {
 /// pssh's variables for each host: its number in the list from 0, the number of hosts, and its name in the list.
 pub const NODE_VARIABLES: [&str; 3] = ["PSSH_NODENUM", "PSSH_NUMNODES", "PSSH_HOST"];
 
-/// Run-wide settings, from the command line, the environment and defaults.
+/// How all hosts are reached and how all commands run. [`Settings::for_library`] has the defaults; change a field, or use the methods.
+///
+/// What a host's own entry says ([`HostOptions`](crate::HostOptions)) beats these settings, which beat ssh_config(5).
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The program that runs.
     pub(crate) program: Program,
-    /// How many hosts run at once, at most.
+    /// How many hosts run at once, at most; by default 10. The reference client's `pool_size` limits only connecting.
     pub pool_size: usize,
-    /// The login name for hosts whose entry has none, if given; beats ssh_config.
+    /// The login name of hosts whose entry has none; with `None`, `User` and then [`Settings::login`] decide. (`user`, `-l` of ssh(1).)
     pub user: Option<String>,
-    /// The local user's name, the default login name.
+    /// The name of the process's user in the password database: the default login name, and `%u` of ssh_config.
     pub login: String,
-    /// The user's home directory.
+    /// The user's home directory, for `~`: `$HOME`, else that in the password database.
     pub home: Option<PathBuf>,
     /// The files of ssh_config(5).
     pub config_files: ssh_config::Files,
-    /// Options in its format, which come before the files.
+    /// Options in the format of ssh_config(5), which beat its files: `-o` of ssh(1), `paramiko_kwargs` of the reference client.
     pub ssh_options: Vec<SshOption>,
     /// Values of ssh's own options.
     pub(crate) ssh_args: SshArgs,
-    /// Time limit for TCP connection, banner, key exchange and authentication together, per host, if given.
+    /// Time limit of each attempt at a host, for TCP connection, banner, key exchange and login together. With `None`, `ConnectTimeout`
+    /// decides, else it is 120 s. (The reference client's `timeout` limits the TCP connection only.)
     pub connect_timeout: Option<Duration>,
-    /// How failed connection attempts are retried.
+    /// How failed connection attempts are retried (`num_retries`, `retry_delay`).
     pub retry: RetryPolicy,
-    /// Whether the user set the number of attempts, which then beats ssh_config.
+    /// Whether the attempts of [`Settings::retry`] beat `ConnectionAttempts`. The method of that name sets it; whoever sets the field sets this
+    /// one, too.
     pub attempts_given: bool,
-    /// Time limit for the command; `None` disables it.
+    /// Time limit of the command on each host (`-t` of pssh 2.3.6, there with connecting); `None` for no limit.
     pub command_timeout: Option<Duration>,
-    /// How long the command may be silent; `None` disables the limit.
+    /// How long the command may print nothing (`channel_timeout` of the reference client); `None` for no limit.
     pub silence_timeout: Option<Duration>,
-    /// Time limit for the whole run; `None` disables it.
+    /// Time limit of a whole run; `None` for no limit. When it is over, the run is stopped as by [`Run::cancel`](crate::Run::cancel).
     pub total_timeout: Option<Duration>,
-    /// The number of failed hosts that stops the run; `None` disables it.
+    /// The number of failed hosts that stops the run; `None` for any number, which is the default. (The reference client's `stop_on_errors`
+    /// raises an error instead, and all commands go on.)
     pub stop_on_errors: Option<Portion>,
     /// The number of hosts not reached that stops the run; `None` if they count as failed.
     pub stop_on_unreached: Option<Portion>,
-    /// What happens to running hosts then.
+    /// What happens to the hosts that run when [`Settings::stop_on_errors`] or [`Settings::stop_on_unreached`] stops the run.
     pub stop_mode: StopMode,
     /// Batches, order and pace.
     pub(crate) rolling: Rolling,
-    /// What to do with unknown host keys, if given.
+    /// What to do with unknown host keys; with `None`, `StrictHostKeyChecking` decides, else it is [`HostKeyCheck::Strict`]. (The reference
+    /// client accepts all keys.)
     pub host_key_check: Option<HostKeyCheck>,
-    /// The known_hosts files that the user named, instead of the configured ones; new keys go into the first.
+    /// known_hosts files that are read in place of those of `UserKnownHostsFile` and `GlobalKnownHostsFile`; new keys go into the first. The one
+    /// path `none` means no file.
     pub known_hosts: Vec<PathBuf>,
-    /// Private key files that the user named.
+    /// Private key files (`pkey`, `-i` of ssh(1)). A run does not start if one of them cannot be used.
     pub identities: Vec<PathBuf>,
     /// The directory of the default identities, usually `~/.ssh`.
     pub default_identities: Option<PathBuf>,
     /// Whether the run logs in to hosts.
-    pub logs_in: bool,
-    /// Returns the agent that holds the keys.
+    pub(crate) logs_in: bool,
+    /// The agent that holds the keys (`allow_agent`, `agent`).
     pub agent: AgentChoice,
     /// The default agent, for hosts that use it whatever `agent` says.
     pub usual_agent: Option<PathBuf>,
-    /// Whether to use only IPv4 addresses.
+    /// Whether to use only IPv4 addresses (`AddressFamily inet`).
     pub ipv4_only: bool,
-    /// Whether to use only IPv6 addresses.
+    /// Whether to use only IPv6 addresses (`AddressFamily inet6`).
     pub ipv6_only: bool,
-    /// Whether to compress, if given.
+    /// Whether to ask for compression; with `false`, `Compression` decides.
     pub compress: bool,
-    /// Whether to forward the agent, if given.
+    /// Whether to forward the agent (`forward_ssh_agent`, on by default in the reference client); with `false`, `ForwardAgent` decides.
     pub forward_agent: bool,
-    /// Whether commands get a pty, if given.
+    /// Whether commands get a pty (`use_pty`, on by default in the reference client; RFC 4254 section 6.2); with `false`, `RequestTTY` decides.
     pub pty: bool,
     /// The variables for commands, without duplicates.
     pub variables: Vec<WantedVariable>,
-    /// The proxy, if given.
+    /// The jump hosts or the proxy command; with `None`, `ProxyJump` and `ProxyCommand` decide. (`proxy_host`.)
     pub proxy: Option<Via>,
-    /// The jump host with its own options, which follow.
+    /// The jump host in [`Settings::proxy`] for which [`Settings::proxy_identity`] and [`Settings::proxy_password_file`] are.
     pub proxy_host: Option<Hop>,
-    /// A private key for this jump host only.
+    /// A private key file for this jump host only (`proxy_pkey`).
     pub proxy_identity: Option<PathBuf>,
-    /// The file with the password for this jump host, which then gets no other.
+    /// The file with the password for this jump host, which then gets no other (`proxy_password`).
     pub proxy_password_file: Option<PathBuf>,
-    /// How many connections there may be to one jump host.
+    /// How many connections there may be to one jump host, at most; by default 8. Hosts share them.
     pub proxy_connections: usize,
-    /// The source of the password, if one is used.
+    /// The source of the password of the hosts, also for encrypted keys (`password`); `None` for no password.
     pub password: Option<Source>,
     /// Extra questions that it answers, beyond the known ones.
     pub(crate) password_prompt: Option<PromptPattern>,
-    /// Whether the user may be asked on the terminal, for passwords, passphrases and questions of servers.
+    /// Whether the user may be asked on the terminal, for passwords, passphrases and questions of servers. [`Settings::for_library`] says no.
     pub may_ask: bool,
     /// Whether local standard input goes to every command.
-    pub send_input: bool,
-    /// How commands run as another user, if they do.
+    pub(crate) send_input: bool,
+    /// The user as whom commands run by sudo(8); `None` for the login user. [`Command::sudo`](crate::Command::sudo) overrides it.
     pub sudo: Option<Sudo>,
     /// The source of sudo's password; without it the user is asked when a host needs it.
     pub sudo_password: Option<Source>,
-    /// How a command may end to count as a success.
+    /// How a command may end to count as a success; by default only with exit status 0.
     pub success: Success,
     /// How long a session of a [`Client`](crate::Client) stays connected after a command; `None` for no limit, zero for no time at all.
     pub idle_timeout: Option<Duration>,
@@ -146,9 +155,9 @@ pub struct Settings {
     /// unused one is closed first.
     pub kept_sessions: Option<usize>,
     /// Whether jobs are verbose.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// The names of the settings in messages.
-    pub names: SettingNames,
+    pub(crate) names: SettingNames,
 }
 
 /// The names of settings for all hosts in messages and `--explain`, as the caller knows them.
@@ -285,7 +294,7 @@ impl Settings {
     /// anything: give a password as [`Source::Given`]. Change what you like.
     ///
     /// # Errors
-    /// The user is not in the password database.
+    /// [`Unprepared::Setting`]: the user is not in the password database.
     ///
     /// ```
     /// use pssh::Settings;

@@ -222,10 +222,10 @@ impl<'a> Watch<'a> {
         own.into_iter().chain(self.cancel.lapsed()).min()
     }
 
-    /// Looks whether the job must end now. After a stop it may go on, see [`Watch::wait`].
+    /// Checks whether the job may go on. After a stop it still may, see [`Watch::wait`].
     ///
     /// # Errors
-    /// The outcome of the job, if it must.
+    /// The outcome of the job, if it must end now.
     pub fn check(&self) -> Result<(), Outcome> {
         if self.cancel.is_triggered() {
             return Err(Outcome::cancelled(self.cancel, self.phase.into()));

@@ -79,7 +79,7 @@ pub struct Local {
     pub home_of: Lookup,
 }
 
-/// Which files to read.
+/// Which files of ssh_config(5) to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Files {
     /// The user's, then the system's. Either may be missing.

@@ -80,7 +80,7 @@ impl Secret {
     }
 
     /// Returns the bytes. The caller must pass them only to a server or a key.
-    pub fn expose(&self) -> &[u8] {
+    pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }
 }
@@ -131,15 +131,15 @@ impl PromptPattern {
 pub enum Source {
     /// The user, on the terminal.
     Ask,
-    /// A file that only its owner can read.
+    /// The one line of a file that only its owner can read, or of a pipe.
     File(PathBuf),
-    /// The same for sudo's password.
+    /// The same, for sudo's password in messages.
     SudoFile(PathBuf),
-    /// An open file descriptor that we have inherited.
+    /// The one line that an open file descriptor has, which the process inherited. The limit is 120 s.
     Descriptor(u32),
-    /// The standard output of a shell command.
+    /// The one line that a command prints, which the local shell runs. The limit is 120 s.
     Command(OsString),
-    /// The program that uses the library.
+    /// This one. [`Settings::password`](crate::Settings::password) makes it.
     Given(Arc<Secret>),
 }
 

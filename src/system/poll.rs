@@ -98,7 +98,7 @@ impl Ready {
 /// Waits for `fds`, the cancel and `end` together, each if given. Descriptors beyond `MAX_FDS` are ignored.
 ///
 /// # Errors
-/// What the system says.
+/// poll(2) fails for another reason than a signal.
 pub fn poll_with(
     cancel: Option<&Cancel>,
     fds: &[(BorrowedFd<'_>, PollFlags)],

@@ -204,6 +204,15 @@ fn the_readme_is_short_and_names_the_demo_and_the_tests() {
     assert!(commands.lines().any(|line| line == "tests/run"), "{commands}");
 }
 
+/// As a terminal or a printer shows it: the lines of the file are those of the rendered page, but for the fences.
+#[test]
+fn the_cheat_sheet_fits_on_one_screen() {
+    let text = read("docs/cheatsheet.md");
+    assert!(text.lines().count() <= 50, "{} lines", text.lines().count());
+    let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 100).collect();
+    assert!(wide.is_empty(), "wider than 100 columns: {wide:#?}");
+}
+
 #[test]
 fn rust_code_is_that_of_the_library_s_own_documentation() {
     let source = read("src/lib.rs");

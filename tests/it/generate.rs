@@ -108,3 +108,38 @@ fn the_manual_has_what_the_help_has_no_room_for() {
         assert!(page.contains(words), "{words} is missing");
     }
 }
+
+#[test]
+fn every_manual_page_names_the_documents_where_the_packages_install_them() {
+    let stage = fs::read_to_string(of_repository("packaging/stage")).expect("the script");
+    assert!(stage.contains("install -m 644 docs/*.md \"$share/doc/pssh-rs/docs/\""), "{stage}");
+    let pages = Program::ALL.map(|program| Artefact::Man.path(program));
+    for path in pages.into_iter().chain(["man/pssh-config.5".to_owned()]) {
+        let page = fs::read_to_string(of_repository(&path)).expect("the manual page").replace('\\', "");
+        let documents = page.split("/usr/share/doc/pssh-rs/docs").nth(1).unwrap_or_else(|| panic!("{path} names none"));
+        let named: Vec<&str> = documents
+            .split([' ', ',', '\n', '/', '.'])
+            .zip(documents.split([' ', ',', '\n', '/', '.']).skip(1))
+            .filter(|(_, end)| *end == "md")
+            .map(|(name, _)| name)
+            .collect();
+        assert!(!named.is_empty(), "{path}: {documents}");
+        for name in named {
+            assert!(of_repository(&format!("docs/{name}.md")).exists(), "{path} names {name}.md");
+        }
+    }
+}
+
+#[test]
+fn the_manual_and_the_guide_tell_that_max_status_may_be_two() {
+    for program in Program::ALL {
+        let path = Artefact::Man.path(program);
+        let page = fs::read_to_string(of_repository(&path)).expect("the manual page").replace('\\', "");
+        let status = page.split(".SH EXIT STATUS").nth(1).or_else(|| page.split(".SH \"EXIT STATUS\"").nth(1));
+        let status =
+            status.and_then(|text| text.split(".SH").next()).unwrap_or_else(|| panic!("{path}: no EXIT STATUS"));
+        assert!(status.contains("With --max-status, a host may have ended with 2, too"), "{path}: {status}");
+    }
+    let guide = fs::read_to_string(of_repository("docs/guide.md")).expect("the guide");
+    assert!(guide.contains("With `--max-status`, the status is the largest of the hosts, which may be 1 or 2, too."));
+}

@@ -432,3 +432,23 @@ fn the_list_of_everything_public_is_fresh() {
         "the public interface has changed: if that is meant, run this test with {REFRESH}=1, and say so in CHANGELOG.md\nnew: {news:#?}\ngone: {gone:#?}"
     );
 }
+
+/// The page about the library names only what a program can use.
+#[test]
+fn what_the_page_about_the_library_names_is_public() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/library.md")).expect("the page");
+    let api = api();
+    let name = regex_lite::Regex::new(r"`([A-Z][A-Za-z]+)::([A-Za-z_]+)`").expect("a pattern");
+    let (mut count, mut missing) = (0, Vec::new());
+    for found in name.captures_iter(&page) {
+        let (whole, kind, member) = (&found[0], &found[1], &found[2]);
+        let block = api.split("\n\n").find(|block| block.trim_start().lines().next() == Some(kind)).unwrap_or_default();
+        let mut words = block.lines().skip(1).flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        count += 1;
+        if !words.any(|word| word == member) {
+            missing.push(whole.to_owned());
+        }
+    }
+    assert!(count > 30, "{count} names");
+    assert!(missing.is_empty(), "not public: {missing:?}");
+}

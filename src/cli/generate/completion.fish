@@ -23,6 +23,11 @@ function __{{NAME}}_at_options
     return 0
 end
 
+# Whether the word at the cursor may be the command: a value after = is not.
+function __{{NAME}}_at_command
+    __{{NAME}}_at_options; and not string match -qr -- '^--[^=]*=' (commandline -ct)
+end
+
 # The hosts and groups that {{NAME}} knows, behind what is typed already; $argv[1] has what may stand between two of them.
 function __{{NAME}}_hosts
     set -l typed (commandline -ct | string replace -r -- '^--[^=]*=' '' | string replace -r -- '^-[{{LETTERS}}]' '' | string trim -l -c '"\'')

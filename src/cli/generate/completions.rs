@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command, ValueHint};
 
+use crate::hosts::Shard;
+use crate::journal::rerun::Set;
 use crate::plan::program::Program;
+use crate::plan::rolling::Order;
 
 /// A shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,26 +83,26 @@ fn separators(long: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns the words of an option that takes other values, too.
-fn words(long: &str) -> &'static [&'static str] {
-    match long {
-        "order" => &["list", "reverse", "shuffle"],
-        "shard" => &["slurm", "k8s", "aws", "gitlab", "nomad"],
-        "stop-on-errors" | "stop-on-unreached" => &["none"],
-        _ => &[],
-    }
+/// Returns the fixed words among the values of an option that reads others as well, such as numbers.
+fn words(long: &str) -> Vec<String> {
+    let words: Vec<&str> = match long {
+        "order" => Order::WORDS.to_vec(),
+        "rerun" => Set::words().collect(),
+        "shard" => Shard::words().collect(),
+        "stop-on-errors" | "stop-on-unreached" => vec!["none"],
+        // The list is complete: without 0, exit status 0 is a failure.
+        "success" => vec!["0,lost", "0,signal", "0,lost,signal"],
+        _ => Vec::new(),
+    };
+    words.into_iter().map(str::to_owned).collect()
 }
 
 impl Opt {
     fn of(command: &Command, arg: &Arg) -> Opt {
         let longs = arg.get_long_and_visible_aliases().unwrap_or_default();
-        let words: Vec<String> = arg
-            .get_possible_values()
-            .iter()
-            .filter(|value| !value.is_hide_set())
-            .map(|value| value.get_name().to_owned())
-            .chain(arg.get_long().into_iter().flat_map(words).map(|word| (*word).to_owned()))
-            .collect();
+        let possible = arg.get_possible_values();
+        let possible = possible.iter().filter(|value| !value.is_hide_set()).map(|value| value.get_name().to_owned());
+        let words: Vec<String> = possible.chain(arg.get_long().map(words).unwrap_or_default()).collect();
         let value = || match arg.get_value_hint() {
             _ if arg.get_long().and_then(separators).is_some() => {
                 Value::Hosts(arg.get_long().and_then(separators).unwrap_or_default())
@@ -269,13 +272,9 @@ fn fish(program: Program, options: &[Opt]) -> String {
         let _ = write!(line, " -d '{}'", escaped(&option.help, "\\'", "\\'"));
         match &option.value {
             None => {}
-            // The value follows `=`, never as the next word: a command may be that.
+            // The value follows `=`, never as the next word: without -r or -x, fish offers it only there.
             Some(Value::Words(words)) if option.is_attached => {
-                for long in &option.longs {
-                    let is_typed = format!("string match -q -- \"--{long}=*\" (commandline -ct)");
-                    let condition = format!("-n '__{name}_at_options; and {is_typed}'");
-                    let _ = writeln!(text, "complete -c {name} {condition} -l {long} -x -a '{}'", words.join(" "));
-                }
+                let _ = write!(line, " -f -a '{}'", words.join(" "));
             }
             Some(_) if option.is_attached => {}
             Some(Value::Other) => line.push_str(" -x"),
@@ -295,7 +294,7 @@ fn fish(program: Program, options: &[Opt]) -> String {
     }
     match Words::of(program) {
         Words::Command => {
-            let _ = writeln!(text, "complete -c {name} {condition} -f -a '(__fish_complete_command)'");
+            let _ = writeln!(text, "complete -c {name} -n __{name}_at_command -f -a '(__fish_complete_command)'");
             let _ = writeln!(text, "complete -c {name} -n 'not __{name}_at_options' -F");
         }
         Words::Files => {}
@@ -318,4 +317,99 @@ fn escaped(text: &str, special: &str, apostrophe: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of each option that has some, from its parser and from [`words`].
+    fn with_words(program: Program) -> Vec<(String, Vec<String>)> {
+        let mut command = program.command();
+        command.build();
+        let options = command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
+        let options = options.filter(|arg| arg.get_action().takes_values());
+        let of = |arg: &Arg| {
+            let long = arg.get_long()?;
+            let possible = arg.get_possible_values();
+            let possible =
+                possible.iter().filter(|value| !value.is_hide_set()).map(|value| value.get_name().to_owned());
+            let all: Vec<String> = possible.chain(words(long)).collect();
+            (!all.is_empty()).then(|| (long.to_owned(), all))
+        };
+        options.filter_map(of).collect()
+    }
+
+    #[test]
+    fn all_shells_offer_all_fixed_words() {
+        for program in Program::ALL {
+            let options = with_words(program);
+            assert!(options.len() >= 10, "{}: {options:?}", program.name());
+            let [bash, zsh, fish] = [Shell::Bash, Shell::Zsh, Shell::Fish].map(|shell| generate(shell, program));
+            for (long, words) in options {
+                let line = |text: &str, starts: &dyn Fn(&str) -> bool, end: String| {
+                    let found = text.lines().any(|line| starts(line) && line.contains(&end));
+                    assert!(found, "{} --{long}: no line with {end:?} in\n{text}", program.name());
+                };
+                let is_bash = |line: &str| {
+                    line.split(')').next().unwrap_or("").split(" | ").any(|name| name.trim() == format!("--{long}"))
+                };
+                line(&bash, &is_bash, format!("_words $'{}' ;;", words.join("\\n")));
+                let is_zsh =
+                    |line: &str| line.contains(&format!("--{long}=[")) || line.contains(&format!("--{long}=-["));
+                line(&zsh, &is_zsh, format!(":({})'", words.join(" ")));
+                let is_fish = |line: &str| line.contains(&format!(" -l {long} "));
+                line(&fish, &is_fish, format!(" -a '{}'", words.join(" ")));
+            }
+        }
+    }
+
+    /// Whether the parser of an option refuses a value.
+    fn refuses(program: Program, long: &str, value: &str) -> bool {
+        let arguments = [program.name(), "-H", "x", &format!("--{long}={value}"), "a", "b", "c"];
+        let read = program.command().try_get_matches_from(arguments);
+        read.err().is_some_and(|error| error.kind() == clap::error::ErrorKind::ValueValidation)
+    }
+
+    /// An option that reads a word of its help, and not any word, has fixed words.
+    #[test]
+    fn no_option_with_fixed_words_is_left_out() {
+        let mut missing = Vec::new();
+        for program in Program::ALL {
+            let mut command = program.command();
+            command.build();
+            for arg in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+                let Some(long) = arg.get_long().filter(|long| refuses(program, long, "zqjx")) else { continue };
+                let help = format!(
+                    "{} {}",
+                    arg.get_help().into_iter().next().cloned().unwrap_or_default(),
+                    arg.get_long_help().cloned().unwrap_or_default()
+                );
+                let offered = words(long);
+                let read = help.split(|c: char| !c.is_ascii_lowercase()).filter(|word| word.len() > 2);
+                let read = read.filter(|word| !offered.iter().any(|offer| offer.split(',').any(|part| part == *word)));
+                let has_own = !arg.get_possible_values().is_empty();
+                missing.extend(
+                    read.filter(|word| !has_own && !refuses(program, long, word))
+                        .map(|word| format!("--{long}={word}")),
+                );
+            }
+        }
+        missing.sort();
+        missing.dedup();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn the_words_are_those_that_the_programs_read() {
+        for program in Program::ALL {
+            let mut command = program.command();
+            command.build();
+            let longs: Vec<String> =
+                command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
+            for (long, word) in longs.iter().flat_map(|long| words(long).into_iter().map(move |word| (long, word))) {
+                assert!(!refuses(program, long, &word), "{} refuses --{long}={word}", program.name());
+            }
+        }
+    }
 }

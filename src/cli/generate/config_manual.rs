@@ -4,7 +4,6 @@ use std::io;
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use super::guide;
 use crate::cli::user_config::DEFAULTS;
 
 /// The keys of `[defaults]`, their types and their meanings.
@@ -146,7 +145,7 @@ pub fn render(text: &mut impl io::Write) -> io::Result<()> {
         ("ssh_config", "(5)"),
     ];
     roff.text(pages.into_iter().flat_map(|(name, section)| [bold(name), roman(section)]).collect::<Vec<_>>());
-    guide(&mut roff);
+    paragraph(&mut roff, "/usr/share/doc/pssh-rs/docs/config.md explains the file with examples.");
     roff.to_writer(text)
 }
 

@@ -5,6 +5,10 @@ use crate::plan::program::Program;
 /// A title and its paragraphs. A paragraph with a tab is a term and its explanation.
 pub type Section = (&'static str, Vec<&'static str>);
 
+/// Where the packages install the documents: packaging/stage.
+pub const DOCUMENTS: &str = "/usr/share/doc/pssh-rs/docs\tguide.md, cheatsheet.md, recipes.md, when-things-go-wrong.md and others; \
+     docs in the source tree. A tarball has them in share/doc/pssh-rs/docs";
+
 const LISTS: &[&str] = &[
     "A hosts file has one [user@]host[:port] [user] [key=value]... per line; # starts a comment. Names can be ranges, \
              web[01-20], groups, @web, or groups of a source, @ec2:web, see pssh-config(5). An IPv6 address needs brackets only before a port. A host that is listed twice runs twice.",
@@ -62,7 +66,8 @@ const OUTCOMES_OF_RSYNC: &[&str] = &[
 const STATUS: &[&str] = &[
     "0\tall hosts ended with ok",
     "1\tthe program itself failed, or a file given by an option cannot be read",
-    "2\tusage: the command line or an input is wrong, or a known_hosts file exists and cannot be read; nothing was connected to",
+    "2\tusage: the command line or an input is wrong, or a known_hosts file exists and cannot be read; nothing was connected to. \
+     With --max-status, a host may have ended with 2, too",
     "3\ta host ended with signal, timeout or cancelled",
 ];
 
@@ -128,6 +133,8 @@ const FILES: &[&str] = &[
     "~/.ssh/config, /etc/ssh/ssh_config\tsettings of hosts, see ssh_config(5)",
     "~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts\thost keys, see sshd(8)",
     "~/.ssh/id_ed25519, ~/.ssh/id_ecdsa, ~/.ssh/id_rsa\tkeys, each with its certificate in FILE-cert.pub",
+    DOCUMENTS,
+    "/usr/share/doc/pssh-rs/schema\tthe JSON schemas of --json and --journal",
 ];
 
 const EXAMPLES_PSSH: &[&str] = &[

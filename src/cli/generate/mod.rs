@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Command, ValueEnum};
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, italic, roman};
+use clap_mangen::roff::{Roff, bold, roman};
 
 pub use self::completions::Shell;
 use super::known_names::NamingFiles;
@@ -168,18 +168,5 @@ fn render_manual(program: Program, command: Command, text: &mut Vec<u8>) -> io::
             .flat_map(|(name, section)| [bold(name), roman(section)])
             .collect::<Vec<_>>(),
     );
-    guide(&mut roff);
     roff.to_writer(text)
-}
-
-/// Adds where the documents are that say more than a page: packages have them below /usr/share.
-fn guide(roff: &mut Roff) {
-    roff.control("PP", []);
-    roff.text([
-        roman("The guide, with recipes and a cheat sheet: "),
-        italic("/usr/share/doc/pssh-rs/docs/guide.md"),
-        roman(", or "),
-        italic("docs/guide.md"),
-        roman(" of the source."),
-    ]);
 }

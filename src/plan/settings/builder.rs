@@ -92,7 +92,7 @@ impl Settings {
     /// Reaches all hosts through `[user@]host[:port]`, or several of these with commas between them, the nearest first.
     ///
     /// # Errors
-    /// It is not such a list.
+    /// [`Unprepared::Setting`]: it is not such a list.
     pub fn jump_host(mut self, hops: &str) -> Result<Settings, Unprepared> {
         let proxy =
             Proxy::jump(hops).map_err(|problem| Unprepared::Setting(format!("jump host {hops:?}: {problem}")))?;
@@ -106,7 +106,7 @@ impl Settings {
         self
     }
 
-    /// Limits the time for connecting and logging in, per host. The default is that of ssh_config, else 120 seconds.
+    /// Limits the time of each attempt to connect and log in. The default is that of ssh_config, else 120 seconds.
     pub fn connect_timeout(mut self, limit: Duration) -> Settings {
         self.connect_timeout = Some(limit);
         self

@@ -231,7 +231,7 @@ impl KnownHosts {
     /// is the same. A key that can't be written still counts for the rest of the run.
     ///
     /// # Errors
-    /// See [`RememberError`].
+    /// There is no such file, the key or the name cannot be recorded, or the file cannot be written.
     pub fn remember(&self, host: &str, port: u16, key_blob: &[u8]) -> Result<Remembered, RememberError> {
         let file = self.user_file.as_ref().ok_or(RememberError::NoFile)?;
         let key = Key::parse(key_blob).map_err(RememberError::Key)?;
