@@ -10,6 +10,8 @@
 //! `benches/README.md` tells what is measured, and what is not.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks to the user")]
 
+#[path = "suite/agent.rs"]
+mod agent;
 #[path = "suite/check.rs"]
 mod check;
 #[path = "suite/delay.rs"]
@@ -34,6 +36,8 @@ mod sessions;
 mod site;
 #[path = "suite/tools.rs"]
 mod tools;
+#[path = "suite/trust.rs"]
+mod trust;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -121,6 +125,7 @@ fn run(mut options: Options) -> Result<bool> {
         options.tools = vec![Tool::This.word().to_owned()];
     }
     check::try_itself().map_err(anyhow::Error::msg)?;
+    trust::try_itself()?;
     embedded::raise_files();
     let cases = cases(&options)?;
     let tools = find(&options)?;
@@ -249,7 +254,8 @@ fn measure(case: &Case, tools: &BTreeMap<Tool, Found>, options: &Options) -> Res
             entry.counts = site.counts()?.since(before);
             let name =
                 format!("{} {}/{} {} {}", case.key, round + 1, case.rounds, entry.tool.word(), entry.show.word());
-            match measured.and_then(|measured| complete(measured, entry, case)) {
+            let complete = |measured| complete(measured, entry, case).and_then(|done| site.check_left().map(|()| done));
+            match measured.and_then(complete) {
                 Ok(measured) => {
                     eprintln!("suite: {name}: {:.3} s, {:.3} s of CPU", measured.wall, measured.cpu());
                     entry.runs.push(measured);

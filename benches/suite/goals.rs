@@ -46,6 +46,9 @@ pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
     let ours = |show| formatted(Tool::This, show);
     let per_host = |key: &str| case(key).and_then(|case| Some(cpu(case.of(Tool::This))? / case.case.hosts as f64));
     let bastions = case("f-bastion").and_then(|case| case.of(Tool::This)).filter(|entry| entry.problem.is_none());
+    let printed = |value: fn(Option<&Entry>) -> Option<f64>| {
+        ratio(value(entry("q", Tool::This, Show::Lines)), value(entry("q", Tool::This, Show::Silence)))
+    };
     // Who takes long over loopback too, waits for something else meanwhile, and so hides round trips.
     let is_comparable = |tool: Tool| {
         let near = of("d-near", tool).and_then(Entry::first);
@@ -132,6 +135,7 @@ pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
             ratio(wall(of("d", Tool::This)), wall(of("d", Tool::Pssh))),
             AtMost(0.5),
         ),
+        goal("d", "CPU, to bssh's", ratio(cpu(of("d", Tool::This)), cpu(of("d", Tool::Bssh))), Below(1.0)),
         goal("e", "CPU per host of 5,000, to that of 100", ratio(per_host("e-5000"), per_host("e-100")), AtMost(1.2)),
         goal("f", "logins on the jump host", bastions.map(|entry| entry.counts.bastion_logins as f64), AtMost(1.0)),
         goal(
@@ -146,6 +150,15 @@ pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
             ratio(wall(of("g-version", Tool::This)), wall(of("g-version", Tool::Ssh))),
             AtMost(1.0),
         ),
+        goal("g", "time of --version, in ms", wall(of("g-version", Tool::This)).map(|time| time * 1e3), Below(2.0)),
+        goal(
+            "k",
+            "CPU per host of 1,000 at once, to that of 64 at once",
+            ratio(per_host("k-1000"), per_host("k-64")),
+            AtMost(1.15),
+        ),
+        goal("q", "CPU of lines, to that of printing nothing", printed(cpu), AtMost(1.3)),
+        goal("q", "time of lines, to that of printing nothing", printed(wall), AtMost(1.3)),
     ]
 }
 
