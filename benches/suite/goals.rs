@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::results::{Entry, Outcome, figures};
 use crate::tools::{Show, Tool};
+use crate::trials::{Row, Trial};
 
 /// A goal, and what came of it.
 pub(crate) struct Goal {
@@ -34,7 +35,7 @@ impl Goal {
 }
 
 /// All goals, as far as their scenarios were run.
-pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
+pub(crate) fn judge(outcomes: &[Outcome], trials: &[Trial]) -> Vec<Goal> {
     let case = |key: &str| outcomes.iter().find(|outcome| outcome.case.key == key);
     let entry = |key: &str, tool, show| case(key).and_then(|case| case.entry(tool, show));
     let of = |key: &str, tool| case(key).and_then(|case| case.of(tool));
@@ -63,7 +64,7 @@ pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
     use Limit::{AtLeast, AtMost, Below};
     let goal = |letter, words, value, limit| Goal { letter, words, value, limit };
     let a = |tool| ratio(cpu(of("a", Tool::This)), cpu(of("a", tool)));
-    vec![
+    let mut goals = vec![
         goal("a", "CPU per host, to the Python pssh's", a(Tool::Pssh), AtMost(0.1)),
         goal("a", "CPU per host, to the library parallel-ssh's", a(Tool::ParallelSsh), AtMost(1.0 / 3.0)),
         goal("a", "CPU per host, to bssh's", a(Tool::Bssh), Below(1.0)),
@@ -159,7 +160,49 @@ pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
         ),
         goal("q", "CPU of lines, to that of printing nothing", printed(cpu), AtMost(1.3)),
         goal("q", "time of lines, to that of printing nothing", printed(wall), AtMost(1.3)),
-    ]
+    ];
+    goals.extend(trials.iter().flat_map(judge_trial));
+    goals
+}
+
+/// The goals of a scenario with command lines of its own.
+fn judge_trial(trial: &Trial) -> Vec<Goal> {
+    use Limit::{AtLeast, Below};
+    let goal = |words, value, limit| Goal { letter: trial.key, words, value, limit };
+    let wall = |name: &str| trial.row(name).and_then(Row::wall);
+    let ratio = |one: Option<f64>, other: Option<f64>| one.zip(other).map(|(one, other)| one / other);
+    let ours = |name: &str, value: fn(&Row) -> Option<f64>| trial.row(name).and_then(value);
+    match trial.key.split('-').next() {
+        Some("r") => vec![
+            goal("ssh's time, to that of lines", ratio(wall("ssh"), wall("**this pssh**, lines")), AtLeast(0.9)),
+            goal(
+                "ssh's time, to that of lines, without AES instructions",
+                ratio(wall("ssh, without AES instructions"), wall("**this pssh**, lines, without AES instructions")),
+                AtLeast(0.9),
+            ),
+        ],
+        Some("s") if trial.key == "s-plan" => {
+            vec![goal("time, in ms", wall("**this pssh** --dry-run").map(|time| time * 1e3), Below(5.0))]
+        }
+        Some("s") => {
+            let memory = ours("**this pssh** --list", Row::memory).map(|bytes| bytes / 1e6);
+            vec![
+                goal("time of --list, in s", wall("**this pssh** --list"), Below(0.5)),
+                goal("memory of --list, in MB", memory, Below(150.0)),
+                goal("time of --dry-run, in s", wall("**this pssh** --dry-run"), Below(0.5)),
+            ]
+        }
+        _ => {
+            let best = |value: fn(&Row) -> Option<f64>| {
+                trial.rows.iter().filter(|row| !row.is_ours).filter_map(value).min_by(f64::total_cmp)
+            };
+            let to_best = |value: fn(&Row) -> Option<f64>| ratio(ours("**this pscp**", value), best(value));
+            vec![
+                goal("time of pscp, to the best of the others", to_best(Row::wall), Below(1.0)),
+                goal("CPU of pscp, to the best of the others", to_best(Row::cpu), Below(1.0)),
+            ]
+        }
+    }
 }
 
 /// Round trips to the first byte of output: how much later it comes over the link. Without that of TCP's handshake, which the link does

@@ -92,11 +92,6 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// The letter of the scenario.
-    pub(crate) fn letter(&self) -> &'static str {
-        self.key.split('-').next().unwrap_or(self.key)
-    }
-
     /// A small version, which shows whether everything works, and nothing else.
     pub(crate) fn quick(self) -> Case {
         let hosts = if self.hosts > 10 { (self.hosts / 50).clamp(10, 50) } else { self.hosts };

@@ -49,7 +49,8 @@ impl Sshds {
         user.write(root, "key");
         host_key.write(root, "host_key");
         let path = |name: &str| root.join(name);
-        let write = |name: &str, text: &str| fs::write(path(name), text).with_context(|| format!("cannot write {name}"));
+        let write =
+            |name: &str, text: &str| fs::write(path(name), text).with_context(|| format!("cannot write {name}"));
         write("authorized_keys", &(user.public_line() + "\n"))?;
         let at = |name: &str| path(name).display().to_string();
         write(

@@ -339,7 +339,7 @@ fn environment(site: &Site) -> Result<BTreeMap<&'static str, String>> {
 }
 
 /// Where a program is, by PATH.
-fn search(name: &str) -> Option<PathBuf> {
+pub(crate) fn search(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     let mut files = env::split_paths(&path).map(|directory| directory.join(name));
     files.find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file())
