@@ -107,11 +107,10 @@ impl Sshds {
         let lines = |line: &dyn Fn(IpAddr) -> String| (0..hosts).map(|host| line(address(host))).collect::<String>();
         write("known_hosts", &lines(&|host| format!("[{host}]:{client_port} {key}\n")))?;
         write("hosts", &lines(&|host| format!("{host}\n")))?;
-        let name = std::env::var("USER").ok().filter(|name| name == "root").unwrap_or_else(|| "root".to_owned());
         write(
             "ssh_config",
             &format!(
-                "Host *\n  User {name}\n  Port {client_port}\n  IdentityFile {}\n  IdentitiesOnly yes\n  IdentityAgent none\n  \
+                "Host *\n  User root\n  Port {client_port}\n  IdentityFile {}\n  IdentitiesOnly yes\n  IdentityAgent none\n  \
                  UserKnownHostsFile {}\n  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n  \
                  PreferredAuthentications publickey\n  BatchMode yes\n  Compression no\n",
                 at("key"),
