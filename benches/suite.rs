@@ -10,8 +10,12 @@
 //! `benches/README.md` tells what is measured, and what is not.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks to the user")]
 
+#[path = "suite/agent.rs"]
+mod agent;
 #[path = "suite/check.rs"]
 mod check;
+#[path = "suite/contests.rs"]
+mod contests;
 #[path = "suite/delay.rs"]
 mod delay;
 #[path = "../tests/embedded/mod.rs"]
@@ -32,8 +36,14 @@ mod server;
 mod sessions;
 #[path = "suite/site.rs"]
 mod site;
+#[path = "suite/sshd.rs"]
+mod sshd;
 #[path = "suite/tools.rs"]
 mod tools;
+#[path = "suite/trials.rs"]
+mod trials;
+#[path = "suite/trust.rs"]
+mod trust;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,6 +61,7 @@ use crate::scenarios::{CASES, Case, SESSIONS, Work};
 use crate::server::Counts;
 use crate::site::Site;
 use crate::tools::{Found, Places, Show, Tool};
+use crate::trials::Trial;
 
 /// Measures this pssh beside its peers.
 #[derive(Debug, Parser)]
@@ -121,6 +132,7 @@ fn run(mut options: Options) -> Result<bool> {
         options.tools = vec![Tool::This.word().to_owned()];
     }
     check::try_itself().map_err(anyhow::Error::msg)?;
+    trust::try_itself()?;
     embedded::raise_files();
     let cases = cases(&options)?;
     let tools = find(&options)?;
@@ -148,40 +160,64 @@ fn run(mut options: Options) -> Result<bool> {
         let outcome = measure(case, &tools, &options).with_context(|| format!("scenario {}", case.key))?;
         println!("{}", outcome.table());
         outcomes.push(outcome);
-        save(&options, &machine, &tools, &outcomes, kept.as_ref())?;
+        save(&options, &machine, &tools, &outcomes, kept.as_ref(), &[])?;
     }
-    if options.scenarios.is_empty() || options.scenarios.iter().any(|name| name == SESSIONS.key) {
+    if is_wanted(SESSIONS.key, &options) {
         let case = prepared(&SESSIONS, &options);
         let measured = sessions::measure(&case, Duration::from_secs(options.limit));
         let measured = kept.insert(measured.with_context(|| format!("scenario {}", case.key))?);
         println!("{}", measured.table());
-        save(&options, &machine, &tools, &outcomes, kept.as_ref())?;
+        save(&options, &machine, &tools, &outcomes, kept.as_ref(), &[])?;
+    }
+    let mut trials = Vec::new();
+    let this = tools.get(&Tool::This).filter(|_| options.bench);
+    let wanted = contests::KEYS.iter().filter(|key| is_wanted(key, &options));
+    for (key, this) in wanted.filter_map(|key| Some((key, this?))) {
+        let way = contests::Way {
+            this: &this.program,
+            is_quick: options.quick,
+            rounds: options.rounds,
+            limit: Duration::from_secs(options.limit),
+            verbose: options.verbose,
+            only_ours: tools.len() == 1,
+        };
+        let trial = contests::run(key, &way).with_context(|| format!("scenario {key}"))?;
+        println!("{}", trial.table());
+        trials.push(trial);
+        save(&options, &machine, &tools, &outcomes, kept.as_ref(), &trials)?;
     }
     let trips = goals::trips(&outcomes);
     if !trips.is_empty() {
         println!("{}", goals::trips_table(&trips));
     }
     if !options.quick {
-        println!("{}", goals::table(&goals::judge(&outcomes)));
+        println!("{}", goals::table(&goals::judge(&outcomes, &trials)));
     }
     eprintln!("suite: all numbers are in {}", options.json.display());
     let ours = outcomes.iter().flat_map(|outcome| &outcome.entries).filter(|entry| entry.tool == Tool::This);
-    Ok(ours.filter(|entry| entry.problem.is_some()).count() == 0)
+    Ok(ours.filter(|entry| entry.problem.is_some()).count() == 0 && !trials.iter().any(Trial::is_failure))
 }
 
 /// The scenarios that are asked for.
 fn cases(options: &Options) -> Result<Vec<Case>> {
-    let names = || CASES.iter().chain([&SESSIONS]).map(|case| case.key).collect::<Vec<_>>().join(" ");
-    let is = |case: &Case, name: &String| case.key == name || case.letter() == name;
+    let all = || CASES.iter().chain([&SESSIONS]).map(|case| case.key).chain(contests::KEYS);
     for name in &options.scenarios {
         ensure!(
-            CASES.iter().chain([&SESSIONS]).any(|case| is(case, name)),
+            all().any(|key| is(key, name)),
             "there is no scenario {name:?}; there are {}",
-            names()
+            all().collect::<Vec<_>>().join(" ")
         );
     }
-    let wanted = |case: &&Case| options.scenarios.is_empty() || options.scenarios.iter().any(|name| is(case, name));
-    Ok(CASES.iter().filter(wanted).map(|case| prepared(case, options)).collect())
+    Ok(CASES.iter().filter(|case| is_wanted(case.key, options)).map(|case| prepared(case, options)).collect())
+}
+
+/// Whether a scenario has this name, or this letter.
+fn is(key: &str, name: &str) -> bool {
+    key == name || key.split('-').next() == Some(name)
+}
+
+fn is_wanted(key: &str, options: &Options) -> bool {
+    options.scenarios.is_empty() || options.scenarios.iter().any(|name| is(key, name))
 }
 
 /// A scenario in the size that is asked for.
@@ -249,7 +285,8 @@ fn measure(case: &Case, tools: &BTreeMap<Tool, Found>, options: &Options) -> Res
             entry.counts = site.counts()?.since(before);
             let name =
                 format!("{} {}/{} {} {}", case.key, round + 1, case.rounds, entry.tool.word(), entry.show.word());
-            match measured.and_then(|measured| complete(measured, entry, case)) {
+            let complete = |measured| complete(measured, entry, case).and_then(|done| site.check_left().map(|()| done));
+            match measured.and_then(complete) {
                 Ok(measured) => {
                     eprintln!("suite: {name}: {:.3} s, {:.3} s of CPU", measured.wall, measured.cpu());
                     entry.runs.push(measured);
@@ -298,9 +335,10 @@ fn save(
     tools: &BTreeMap<Tool, Found>,
     outcomes: &[Outcome],
     kept: Option<&sessions::Measured>,
+    trials: &[Trial],
 ) -> Result<()> {
     let trips = goals::trips(outcomes);
-    let (goals, trips) = goals::to_json(&goals::judge(outcomes), &trips);
+    let (goals, trips) = goals::to_json(&goals::judge(outcomes, trials), &trips);
     let tools = tools
         .values()
         .map(|found| json!({"tool": found.tool.word(), "program": found.program.to_str(), "version": found.version}));
@@ -310,6 +348,7 @@ fn save(
         "quick": options.quick,
         "tools": tools.collect::<Vec<_>>(),
         "scenarios": outcomes.iter().map(Outcome::to_json).collect::<Vec<_>>(),
+        "command_lines": trials.iter().map(Trial::to_json).collect::<Vec<_>>(),
         "sessions": kept.map(sessions::Measured::to_json),
         "round_trips": trips,
         "goals": goals,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::results::{Entry, Outcome, figures};
 use crate::tools::{Show, Tool};
+use crate::trials::{Row, Trial};
 
 /// A goal, and what came of it.
 pub(crate) struct Goal {
@@ -34,7 +35,7 @@ impl Goal {
 }
 
 /// All goals, as far as their scenarios were run.
-pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
+pub(crate) fn judge(outcomes: &[Outcome], trials: &[Trial]) -> Vec<Goal> {
     let case = |key: &str| outcomes.iter().find(|outcome| outcome.case.key == key);
     let entry = |key: &str, tool, show| case(key).and_then(|case| case.entry(tool, show));
     let of = |key: &str, tool| case(key).and_then(|case| case.of(tool));
@@ -46,6 +47,9 @@ pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
     let ours = |show| formatted(Tool::This, show);
     let per_host = |key: &str| case(key).and_then(|case| Some(cpu(case.of(Tool::This))? / case.case.hosts as f64));
     let bastions = case("f-bastion").and_then(|case| case.of(Tool::This)).filter(|entry| entry.problem.is_none());
+    let printed = |value: fn(Option<&Entry>) -> Option<f64>| {
+        ratio(value(entry("q", Tool::This, Show::Lines)), value(entry("q", Tool::This, Show::Silence)))
+    };
     // Who takes long over loopback too, waits for something else meanwhile, and so hides round trips.
     let is_comparable = |tool: Tool| {
         let near = of("d-near", tool).and_then(Entry::first);
@@ -60,7 +64,7 @@ pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
     use Limit::{AtLeast, AtMost, Below};
     let goal = |letter, words, value, limit| Goal { letter, words, value, limit };
     let a = |tool| ratio(cpu(of("a", Tool::This)), cpu(of("a", tool)));
-    vec![
+    let mut goals = vec![
         goal("a", "CPU per host, to the Python pssh's", a(Tool::Pssh), AtMost(0.1)),
         goal("a", "CPU per host, to the library parallel-ssh's", a(Tool::ParallelSsh), AtMost(1.0 / 3.0)),
         goal("a", "CPU per host, to bssh's", a(Tool::Bssh), Below(1.0)),
@@ -132,6 +136,7 @@ pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
             ratio(wall(of("d", Tool::This)), wall(of("d", Tool::Pssh))),
             AtMost(0.5),
         ),
+        goal("d", "CPU, to bssh's", ratio(cpu(of("d", Tool::This)), cpu(of("d", Tool::Bssh))), Below(1.0)),
         goal("e", "CPU per host of 5,000, to that of 100", ratio(per_host("e-5000"), per_host("e-100")), AtMost(1.2)),
         goal("f", "logins on the jump host", bastions.map(|entry| entry.counts.bastion_logins as f64), AtMost(1.0)),
         goal(
@@ -146,7 +151,58 @@ pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
             ratio(wall(of("g-version", Tool::This)), wall(of("g-version", Tool::Ssh))),
             AtMost(1.0),
         ),
-    ]
+        goal("g", "time of --version, in ms", wall(of("g-version", Tool::This)).map(|time| time * 1e3), Below(2.0)),
+        goal(
+            "k",
+            "CPU per host of 1,000 at once, to that of 64 at once",
+            ratio(per_host("k-1000"), per_host("k-64")),
+            AtMost(1.15),
+        ),
+        goal("q", "CPU of lines, to that of printing nothing", printed(cpu), AtMost(1.3)),
+        goal("q", "time of lines, to that of printing nothing", printed(wall), AtMost(1.3)),
+    ];
+    goals.extend(trials.iter().flat_map(judge_trial));
+    goals
+}
+
+/// The goals of a scenario with command lines of its own.
+fn judge_trial(trial: &Trial) -> Vec<Goal> {
+    use Limit::{AtLeast, Below};
+    let goal = |words, value, limit| Goal { letter: trial.key, words, value, limit };
+    let wall = |name: &str| trial.row(name).and_then(Row::wall);
+    let ratio = |one: Option<f64>, other: Option<f64>| one.zip(other).map(|(one, other)| one / other);
+    let ours = |name: &str, value: fn(&Row) -> Option<f64>| trial.row(name).and_then(value);
+    match trial.key.split('-').next() {
+        Some("r") => vec![
+            goal("ssh's time, to that of lines", ratio(wall("ssh"), wall("**this pssh**, lines")), AtLeast(0.9)),
+            goal(
+                "ssh's time, to that of lines, without AES instructions",
+                ratio(wall("ssh, without AES instructions"), wall("**this pssh**, lines, without AES instructions")),
+                AtLeast(0.9),
+            ),
+        ],
+        Some("s") if trial.key == "s-plan" => {
+            vec![goal("time, in ms", wall("**this pssh** --dry-run").map(|time| time * 1e3), Below(5.0))]
+        }
+        Some("s") => {
+            let memory = ours("**this pssh** --list", Row::memory).map(|bytes| bytes / 1e6);
+            vec![
+                goal("time of --list, in s", wall("**this pssh** --list"), Below(0.5)),
+                goal("memory of --list, in MB", memory, Below(150.0)),
+                goal("time of --dry-run, in s", wall("**this pssh** --dry-run"), Below(0.5)),
+            ]
+        }
+        _ => {
+            let best = |value: fn(&Row) -> Option<f64>| {
+                trial.rows.iter().filter(|row| !row.is_ours).filter_map(value).min_by(f64::total_cmp)
+            };
+            let to_best = |value: fn(&Row) -> Option<f64>| ratio(ours("**this pscp**", value), best(value));
+            vec![
+                goal("time of pscp, to the best of the others", to_best(Row::wall), Below(1.0)),
+                goal("CPU of pscp, to the best of the others", to_best(Row::cpu), Below(1.0)),
+            ]
+        }
+    }
 }
 
 /// Round trips to the first byte of output: how much later it comes over the link. Without that of TCP's handshake, which the link does

@@ -42,6 +42,8 @@ pub(crate) struct Invocation {
     pub(crate) layout: Layout,
     /// A directory with a file for each host, where the output goes there.
     pub(crate) files: Option<PathBuf>,
+    /// Whether these have the one line that names the host, and not many lines.
+    pub(crate) is_short: bool,
 }
 
 impl Invocation {
@@ -103,6 +105,7 @@ pub(crate) fn measure(invocation: &Invocation, hosts: usize, lines: usize, limit
         "layout": invocation.layout.word(),
         "hosts": hosts,
         "lines": lines,
+        "is_short": invocation.is_short,
         "files": invocation.files.as_deref().and_then(Path::to_str),
         "limit": limit.as_secs(),
     });
@@ -172,9 +175,10 @@ pub(crate) fn main() -> Result<()> {
     let (status, at) = status?;
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("cannot ask what the tool has used")?;
 
+    let is_short = spec["is_short"] == json!(true);
     let wrong_files = || {
         let files = spec["files"].as_str()?;
-        wrong_files(Path::new(files), hosts, lines).err().map(|problem| format!("{problem:#}"))
+        wrong_files(Path::new(files), hosts, (!is_short).then_some(lines)).err().map(|problem| format!("{problem:#}"))
     };
     let problem = watched.problem.or(match status {
         0 => seen.problem.or_else(wrong_files),
@@ -230,13 +234,20 @@ fn tail_of(mut stderr: impl Read) -> String {
     String::from_utf8_lossy(&tail).into_owned()
 }
 
-/// The files must be there, each with all lines.
-fn wrong_files(directory: &Path, hosts: usize, lines: usize) -> Result<()> {
+/// The files must be there, each with all lines, or with the one that names the host.
+fn wrong_files(directory: &Path, hosts: usize, lines: Option<usize>) -> Result<()> {
     let mut count = 0;
     for entry in fs::read_dir(directory).with_context(|| format!("there is no {}", directory.display()))? {
         let entry = entry?;
-        let (length, wanted) = (entry.metadata()?.len(), (lines * check::LINE) as u64);
-        ensure!(length == wanted, "{} has {length} bytes, not {wanted}", entry.path().display());
+        if let Some(lines) = lines {
+            let (length, wanted) = (entry.metadata()?.len(), (lines * check::LINE) as u64);
+            ensure!(length == wanted, "{} has {length} bytes, not {wanted}", entry.path().display());
+        } else {
+            let text = fs::read(entry.path())?;
+            let is_own = text.starts_with(entry.file_name().as_encoded_bytes()) && text.ends_with(b"\n");
+            let is_one = text.iter().filter(|byte| **byte == b'\n').count() == 1;
+            ensure!(is_own && is_one, "{} is not what the host has said", entry.path().display());
+        }
         count += 1;
     }
     ensure!(count == hosts, "there are {count} files, not {hosts}");

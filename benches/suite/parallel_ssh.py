@@ -1,6 +1,6 @@
 """The Python library parallel-ssh, used as its manual shows it: prints every line of every host after the host's name.
 
-Usage: parallel_ssh.py HOSTS USER PORT KEY POOL_SIZE [JUMP_HOST JUMP_PORT] COMMAND
+Usage: parallel_ssh.py HOSTS USER PORT KEY|agent POOL_SIZE [JUMP_HOST JUMP_PORT] COMMAND
 
 The library cannot check host keys. Output is read in one greenlet for each host, so that no host waits for another.
 """
@@ -22,9 +22,9 @@ def main():
         names,
         user=user,
         port=int(port),
-        pkey=key,
+        pkey=None if key == "agent" else key,
         pool_size=int(pool_size),
-        allow_agent=False,
+        allow_agent=key == "agent",
         identity_auth=False,
         **proxy,
     )

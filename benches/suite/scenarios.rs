@@ -60,6 +60,19 @@ impl Route {
 /// The round trip of the link, in milliseconds.
 pub(crate) const ROUND_TRIP: u64 = 40;
 
+/// What is unlike the other scenarios when a host is logged in to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// A key in a file, hosts that are known, curve25519.
+    Usual,
+    /// The key is with an agent, and nowhere else.
+    Agent,
+    /// No host is known, and all are accepted.
+    FirstContact,
+    /// The hosts offer mlkem768x25519-sha256 before curve25519, as OpenSSH 10 does.
+    PostQuantum,
+}
+
 /// One scenario.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
@@ -71,6 +84,7 @@ pub(crate) struct Case {
     pub(crate) parallel: usize,
     pub(crate) work: Work,
     pub(crate) route: Route,
+    pub(crate) login: Login,
     /// How often each tool runs.
     pub(crate) rounds: usize,
     /// Who runs, and how it shows the output. Ratios are to the first.
@@ -78,11 +92,6 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// The letter of the scenario.
-    pub(crate) fn letter(&self) -> &'static str {
-        self.key.split('-').next().unwrap_or(self.key)
-    }
-
     /// A small version, which shows whether everything works, and nothing else.
     pub(crate) fn quick(self) -> Case {
         let hosts = if self.hosts > 10 { (self.hosts / 50).clamp(10, 50) } else { self.hosts };
@@ -140,6 +149,26 @@ const SINGLE: &[(Tool, Show)] = &[
     (Tool::Bssh, Show::Inline),
 ];
 
+/// Who can write a file for each host.
+const TO_FILES: &[(Tool, Show)] = &[(Tool::This, Show::Files), (Tool::Pssh, Show::Files), (Tool::Clush, Show::Files)];
+
+/// Everybody who looks host keys up in known_hosts, and adds them. The Python library cannot.
+const TRUSTING: &[(Tool, Show)] = &[
+    (Tool::This, Show::Lines),
+    (Tool::Pssh, Show::Inline),
+    (Tool::Pdsh, Show::Lines),
+    (Tool::Clush, Show::Lines),
+    (Tool::Bssh, Show::Inline),
+    (Tool::Xargs, Show::Lines),
+];
+
+/// Those that do 10,000 hosts in less than a few minutes: not those that start an ssh for each.
+const MANY: &[(Tool, Show)] =
+    &[(Tool::This, Show::Lines), (Tool::ParallelSsh, Show::Lines), (Tool::Bssh, Show::Inline)];
+
+/// What printing costs: the same bytes are decrypted and thrown away.
+const PRINTED: &[(Tool, Show)] = &[(Tool::This, Show::Lines), (Tool::This, Show::Silence)];
+
 /// This pssh alone: what it takes, not how it compares.
 const ALONE: &[(Tool, Show)] = &[(Tool::This, Show::Lines)];
 
@@ -151,6 +180,7 @@ const BASE: Case = Case {
     parallel: 64,
     work: Work::Name,
     route: Route::Near,
+    login: Login::Usual,
     rounds: 5,
     contest: ALL,
 };
@@ -263,6 +293,50 @@ pub(crate) const CASES: &[Case] = &[
         title: "1,000 hosts say one line, 64 at once, and are recorded",
         rounds: 7,
         contest: JOURNAL,
+        ..BASE
+    },
+    Case { key: "k-64", title: "1,000 hosts say one line, 64 at once", contest: ALONE, ..BASE },
+    Case { key: "k-1000", title: "1,000 hosts say one line, all at once", parallel: 1000, contest: ALONE, ..BASE },
+    Case {
+        key: "l",
+        title: "10,000 hosts say one line, 256 at once",
+        hosts: 10_000,
+        parallel: 256,
+        rounds: 3,
+        contest: MANY,
+        ..BASE
+    },
+    Case { key: "m-file", title: "200 hosts, 64 at once, the key in a file", hosts: 200, ..BASE },
+    Case {
+        key: "m-agent",
+        title: "200 hosts, 64 at once, the key with an agent",
+        hosts: 200,
+        login: Login::Agent,
+        ..BASE
+    },
+    Case { key: "n", title: "1,000 hosts say one line, 64 at once, each into a file", contest: TO_FILES, ..BASE },
+    Case {
+        key: "o",
+        title: "200 hosts, 64 at once, for the first time: known_hosts is empty, and all keys are accepted",
+        hosts: 200,
+        login: Login::FirstContact,
+        contest: TRUSTING,
+        ..BASE
+    },
+    Case {
+        key: "p",
+        title: "1,000 hosts, 64 at once, with mlkem768x25519 offered before curve25519",
+        login: Login::PostQuantum,
+        rounds: 3,
+        ..BASE
+    },
+    Case {
+        key: "q",
+        title: "8 hosts say 50 MB each, in lines of 80 bytes: printed and not printed",
+        hosts: 8,
+        parallel: 8,
+        work: Work::Lines { bytes: BYTES },
+        contest: PRINTED,
         ..BASE
     },
 ];

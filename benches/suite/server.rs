@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::delay;
 use crate::embedded::{self, Behaviour, Config, Event, Key, KeyKind, Server, Step};
-use crate::scenarios::Work;
+use crate::scenarios::{Login, Work};
 
 /// The argument that makes this program the server.
 pub(crate) const ARGUMENT: &str = "--be-the-server";
@@ -47,6 +47,7 @@ pub(crate) fn host_of(address: &[u8]) -> Option<usize> {
 pub(crate) struct Wanted {
     pub(crate) hosts: usize,
     pub(crate) work: Work,
+    pub(crate) login: Login,
     /// Of the link, one way.
     pub(crate) delay: Duration,
 }
@@ -100,6 +101,7 @@ impl Hosts {
         let mut command = Command::new(program);
         command.arg(ARGUMENT).arg(directory).args([kind, number, wanted.hosts as u64].map(|number| number.to_string()));
         command.arg(wanted.delay.as_micros().to_string());
+        command.arg(u64::from(wanted.login == Login::PostQuantum).to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start the server")?;
         let requests = child.stdin.take();
@@ -172,7 +174,7 @@ impl Drop for Hosts {
 pub(crate) fn main(arguments: &[String]) -> Result<()> {
     let [directory, numbers @ ..] = arguments else { bail!("the server wants a directory") };
     let numbers = numbers.iter().map(|text| text.parse()).collect::<Result<Vec<u64>, _>>()?;
-    let &[kind, number, hosts, delay] = numbers.as_slice() else { bail!("the server wants four numbers") };
+    let &[kind, number, hosts, delay, offers_all] = numbers.as_slice() else { bail!("the server wants five numbers") };
     let work = Work::from_numbers(kind, number).context("the server does not know that work")?;
     let hosts = usize::try_from(hosts)?;
     ensure!(hosts <= MOST_HOSTS, "there are addresses for {MOST_HOSTS} hosts only");
@@ -188,7 +190,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
         authorised: authorised.clone(),
         behaviour: behaviour(work),
         threads,
-        only_curve25519: true,
+        only_curve25519: offers_all == 0,
         is_one_listener: true,
         allow_forwarding: false,
         ..Config::default()

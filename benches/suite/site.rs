@@ -1,14 +1,16 @@
 //! The hosts of one scenario and the files that a client needs for them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::scenarios::{Case, ROUND_TRIP, Route};
+use crate::agent::Agent;
+use crate::scenarios::{Case, Login, ROUND_TRIP, Route};
 use crate::server::{self, Counts, Hosts, Wanted};
+use crate::trust;
 
 /// Who logs in.
 pub(crate) const USER: &str = "bench";
@@ -31,6 +33,8 @@ pub(crate) struct Site {
     pub(crate) journal: PathBuf,
     /// The user's home directory, as far as the environment says.
     pub(crate) home: PathBuf,
+    login: Login,
+    agent: Option<Agent>,
     directory: tempfile::TempDir,
 }
 
@@ -45,7 +49,7 @@ impl Site {
         let delay = if case.route.is_far() { Duration::from_millis(ROUND_TRIP) / 2 } else { Duration::ZERO };
         // One that says its version has no hosts, but files all the same.
         let count = case.hosts.max(1);
-        let hosts = Hosts::start(Wanted { hosts: count, work: case.work, delay }, directory.path())?;
+        let hosts = Hosts::start(Wanted { hosts: count, work: case.work, login: case.login, delay }, directory.path())?;
 
         let names: String = (0..count).map(|host| format!("{}\n", server::address(host))).collect();
         write("hosts", &names)?;
@@ -54,18 +58,23 @@ impl Site {
         // One tool looks for known_hosts nowhere else.
         fs::create_dir_all(path("home/.ssh")).context("cannot make a home directory")?;
         fs::copy(path("known_hosts"), path("home/.ssh/known_hosts")).context("cannot copy known_hosts")?;
+        let agent = (case.login == Login::Agent).then(|| Agent::start(directory.path(), &path("key"))).transpose()?;
+        // Those that get their known_hosts by an option and those that look into the home directory use the same.
+        let known_hosts = if case.login == Login::FirstContact { "home/.ssh/known_hosts" } else { "known_hosts" };
         let site = Site {
             hosts,
             count,
             hosts_file: path("hosts"),
             ssh_config: path("ssh_config"),
             key: path("key"),
-            known_hosts: path("known_hosts"),
+            known_hosts: path(known_hosts),
             empty_file: path("empty"),
             parallel_ssh_script: path("parallel_ssh.py"),
             output_directory: path("output"),
             journal: path("journal"),
             home: path("home"),
+            login: case.login,
+            agent,
             directory,
         };
         fs::write(&site.ssh_config, site.config(case.route)).context("cannot write ssh_config")?;
@@ -81,17 +90,23 @@ impl Site {
             text += &format!("Host 127.1.1*\n  ProxyJump {BASTION_NAME}\n");
         }
         let port = self.port_of_hosts(route);
-        let (key, known_hosts) = (self.key.display(), self.known_hosts.display());
+        let known_hosts = self.known_hosts.display();
+        let (key, agent) = match &self.agent {
+            Some(agent) => ("none".into(), agent.socket.display().to_string()),
+            None => (self.key.display().to_string(), "none".into()),
+        };
+        let only = if self.agent.is_some() { "no" } else { "yes" };
+        let check = if self.login == Login::FirstContact { "accept-new" } else { "yes" };
         text + &format!(
             "Host *
   User {USER}
   Port {port}
   IdentityFile {key}
-  IdentitiesOnly yes
-  IdentityAgent none
+  IdentitiesOnly {only}
+  IdentityAgent {agent}
   UserKnownHostsFile {known_hosts}
   GlobalKnownHostsFile none
-  StrictHostKeyChecking yes
+  StrictHostKeyChecking {check}
   PreferredAuthentications publickey
   SendEnv LANG LC_*
   HashKnownHosts yes
@@ -152,8 +167,26 @@ impl Site {
         Ok(path("slow_disk.so"))
     }
 
-    /// Makes room for the files of the next run.
+    /// Where the agent listens, if there is one.
+    pub(crate) fn agent_socket(&self) -> Option<&Path> {
+        self.agent.as_ref().map(|agent| agent.socket.as_path())
+    }
+
+    /// Whether a run has left behind what it should: after a first contact, every host is known.
+    pub(crate) fn check_left(&self) -> Result<()> {
+        if self.login != Login::FirstContact {
+            return Ok(());
+        }
+        let text = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+        let all = text(&self.directory.path().join("known_hosts"))?;
+        trust::check(&all, &text(&self.known_hosts)?, self.port_of_hosts(Route::Near), self.count)
+    }
+
+    /// Makes room for what the next run leaves behind.
     pub(crate) fn clear_output(&self) -> Result<()> {
+        if self.login == Login::FirstContact {
+            fs::write(&self.known_hosts, "").context("cannot empty known_hosts")?;
+        }
         let _ = fs::remove_file(&self.journal);
         match fs::remove_dir_all(&self.output_directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

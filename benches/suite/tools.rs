@@ -10,12 +10,15 @@ use anyhow::{Context, Result};
 
 use crate::check::Layout;
 use crate::meter::Invocation;
-use crate::scenarios::{Case, Work};
+use crate::scenarios::{Case, Login, Work};
 use crate::site::{Site, USER};
 
 /// Starts the library up, too, which is what a program that uses it has to do.
 const PARALLEL_SSH_VERSION: &str =
     "import pssh.clients; from importlib.metadata import version; print('parallel-ssh', version('parallel-ssh'))";
+
+/// What the Python library's script calls an agent, in the place of a key file.
+const AGENT: &str = "agent";
 
 /// A tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +52,8 @@ pub(crate) enum Show {
     Json,
     /// A file for each host.
     Files,
+    /// Nothing of what the hosts say.
+    Silence,
     /// Lines as they come, of a run that is recorded.
     Journal,
     /// The same on a disk that takes 10 ms for each sync.
@@ -64,6 +69,7 @@ impl Show {
             Show::Gather => "gather",
             Show::Json => "json",
             Show::Files => "files",
+            Show::Silence => "none",
             Show::Journal => "journal",
             Show::SlowJournal => "slow-journal",
         }
@@ -190,9 +196,12 @@ impl Found {
                 Show::Inline => Layout::Bare,
                 Show::Gather => Layout::Gathered,
                 Show::Json => Layout::Json,
-                Show::Files => Layout::Nothing,
+                // It prints what it writes into files, too.
+                Show::Files if self.tool == Tool::Clush => Layout::Anything,
+                Show::Files | Show::Silence => Layout::Nothing,
             },
             files: (show == Show::Files).then(|| site.output_directory.clone()),
+            is_short: !is_flood,
         };
         if show == Show::SlowJournal {
             invocation.environment.insert("LD_PRELOAD", text(&site.slow_disk()?)?);
@@ -241,13 +250,16 @@ impl Found {
                 let ssh = format!("-F {config}");
                 add(&["--conf", &conf, "--groupsconf", &conf, "-n", "--color", "never", "-S"]);
                 add(&["-f", &parallel, "-t", "0", "-o", &ssh, "--hostfile", &hosts]);
-                if show == Show::Gather {
-                    add(&["-b"]);
+                match show {
+                    Show::Gather => add(&["-b"]),
+                    Show::Files => add(&["--outdir", &text(&site.output_directory)?]),
+                    _ => {}
                 }
                 add(&[command]);
             }
             Tool::ParallelSsh => {
-                let (script, key) = (text(&site.parallel_ssh_script)?, text(&site.key)?);
+                let script = text(&site.parallel_ssh_script)?;
+                let key = if case.login == Login::Agent { AGENT.to_owned() } else { text(&site.key)? };
                 add(&[&script, &hosts, USER, &site.port_of_hosts(case.route).to_string(), &key, &parallel]);
                 if let Some(port) = site.port_of_bastion(case.route) {
                     add(&[&site.bastion_address(), &port.to_string()]);
@@ -258,8 +270,14 @@ impl Found {
                 // Its known_hosts is the one in the home directory, and it knows no file of hosts, whatever its help says. Its timeout
                 // of five minutes would count against slow tools.
                 let (key, port) = (text(&site.key)?, site.port_of_hosts(case.route).to_string());
-                add(&["-F", &config, "-H", &site.host_list(), "-l", USER, "-p", &port, "-i", &key, "-T", "-x"]);
-                add(&["--strict-host-key-checking", "yes", "--timeout", "0", "--parallel", &parallel]);
+                add(&["-F", &config, "-H", &site.host_list(), "-l", USER, "-p", &port, "-T", "-x"]);
+                if case.login == Login::Agent {
+                    add(&["-A"])
+                } else {
+                    add(&["-i", &key])
+                }
+                let check = if case.login == Login::FirstContact { "accept-new" } else { "yes" };
+                add(&["--strict-host-key-checking", check, "--timeout", "0", "--parallel", &parallel]);
                 if let Some(port) = site.port_of_bastion(case.route) {
                     add(&["-J", &format!("{USER}@{}:{port}", site.bastion_address())]);
                 }
@@ -311,6 +329,9 @@ fn environment(site: &Site) -> Result<BTreeMap<&'static str, String>> {
     let home = site.home.to_str().context("a path that is no text")?;
     let mut environment = BTreeMap::from(LOCALE.map(|name| (name, "C.UTF-8".to_owned())));
     environment.insert("HOME", home.to_owned());
+    if let Some(socket) = site.agent_socket() {
+        environment.insert("SSH_AUTH_SOCK", socket.to_str().context("a path that is no text")?.to_owned());
+    }
     for name in ["PATH", "TMPDIR"] {
         environment.extend(env::var(name).ok().map(|value| (name, value)));
     }
@@ -318,7 +339,7 @@ fn environment(site: &Site) -> Result<BTreeMap<&'static str, String>> {
 }
 
 /// Where a program is, by PATH.
-fn search(name: &str) -> Option<PathBuf> {
+pub(crate) fn search(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     let mut files = env::split_paths(&path).map(|directory| directory.join(name));
     files.find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file())
