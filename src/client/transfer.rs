@@ -134,7 +134,7 @@ impl<'a> Transfer<'a> {
     /// The copy cannot be started on any host:
     ///
     /// * [`Error::Names`]: the number of paths is not that of the hosts.
-    /// * [`Error::Path`]: a path is empty, or otherwise not possible.
+    /// * [`Error::Path`]: a path is empty or has a NUL byte, or two hosts would overwrite each other's files.
     /// * [`Error::Sources`]: a local file cannot be read.
     /// * [`Error::Directory`]: the local directory of a host cannot be used.
     /// * What else [`Command::run`](crate::Command::run) lists, without [`Error::Command`] and [`Error::Arguments`].
