@@ -99,7 +99,7 @@ pub struct Settings {
     /// The directory of the default identities, usually `~/.ssh`.
     pub default_identities: Option<PathBuf>,
     /// Whether the run logs in to hosts.
-    pub logs_in: bool,
+    pub(crate) logs_in: bool,
     /// Returns the agent that holds the keys.
     pub agent: AgentChoice,
     /// The default agent, for hosts that use it whatever `agent` says.
@@ -133,7 +133,7 @@ pub struct Settings {
     /// Whether the user may be asked on the terminal, for passwords, passphrases and questions of servers.
     pub may_ask: bool,
     /// Whether local standard input goes to every command.
-    pub send_input: bool,
+    pub(crate) send_input: bool,
     /// How commands run as another user, if they do.
     pub sudo: Option<Sudo>,
     /// The source of sudo's password; without it the user is asked when a host needs it.
