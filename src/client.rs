@@ -34,7 +34,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, bounded};
 
 pub use self::command::Command;
 pub use self::error::Error;
@@ -229,17 +229,22 @@ impl Client {
         let cancel = Cancel::new()?;
         let sessions = self.sessions.as_ref().map(|sessions| Arc::clone(&sessions.0));
         let engine = Engine::new(settings, self.hosts.clone(), work, None, sessions, &cancel)?;
+        // Before anything can be sent: there may be no thread left.
+        let (give, given) = bounded::<(Arc<Shared>, Receiver<Event>, Engine)>(1);
+        thread::Builder::new().name("pssh-output".to_owned()).spawn(move || {
+            if let Ok((shared, events, engine)) = given.recv() {
+                shared.keep(&events, &hangups);
+                engine.close();
+            }
+        })?;
         let started = engine.start(Held::default(), Earlier::default(), None)?;
         let (mut writers, mut directories) = (writers.into_iter(), directories.into_iter());
         let host = |job| Host::new(job, writers.next(), directories.next());
         let hosts = engine.jobs().iter().map(host).collect::<Arc<[Host]>>();
         let (open, events) = (Mutex::new(hosts.len()), Log::new(hosts.len()));
         let shared = Arc::new(Shared { hosts, open, changed: Condvar::new(), events });
-        let all = Arc::clone(&shared);
-        thread::Builder::new().name("pssh-output".to_owned()).spawn(move || {
-            all.keep(&started.events, &hangups);
-            engine.close();
-        })?;
+        // It waits for them.
+        let _ = give.send((Arc::clone(&shared), started.events, engine));
         Ok(Run { shared, cancel })
     }
 }

@@ -7,6 +7,7 @@ pub mod engine;
 mod gate;
 mod pace;
 pub mod pool;
+mod prepared;
 pub mod queue;
 mod retries;
 mod room;

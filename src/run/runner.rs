@@ -2,10 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::num::NonZero;
-use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -21,7 +18,6 @@ use crate::events::interruption::Stages;
 use crate::hosts::HostSpec;
 use crate::hosts::proxy::Proxy;
 use crate::plan::check::{Check, CheckTimes};
-use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
 use crate::plan::exec_request::{self, ExecRequest, Terms};
 use crate::plan::explain::Explained;
@@ -31,6 +27,7 @@ use crate::plan::work::Work;
 use crate::run::check::Checking;
 use crate::run::gate::Gate;
 use crate::run::pool::AttemptResult;
+use crate::run::prepared::{Prepared, Renewal, reach, reach_all};
 use crate::run::queue::{Route, Task};
 use crate::run::session_work::SessionWork;
 use crate::run::sessions::{FREEING, OPENING, RunJumpHosts, Sessions, Turn, is_stale, refusal};
@@ -43,19 +40,17 @@ use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
 use crate::ssh::watch::{Carrier, Notes, Watch};
 use crate::system::cancel::Cancel;
-use crate::system::files::bounded;
 use crate::system::open_files::Held;
-use crate::system::password_source::{Secret, Source};
+use crate::system::password_source::Source;
 use crate::system::poll::{CENTURY, Patience};
 use crate::system::terminal::Terminal;
-
-/// How many hosts are looked up in ssh_config in less time than it takes to start threads for it, or nearly so.
-const FOR_ONE_THREAD: usize = 20_000;
 
 /// Runs jobs, and holds their shared state.
 pub struct Runner {
     pub(super) settings: Arc<Settings>,
     prepared: Arc<Prepared>,
+    /// What is read for a login, if `prepared` is an earlier run's.
+    renewal: Option<Renewal>,
     jump_hosts: RunJumpHosts,
     /// Sessions that stay after the run.
     sessions: Option<Arc<Sessions>>,
@@ -65,23 +60,6 @@ pub struct Runner {
     /// How far each host is.
     stages: Stages,
     terminal: Arc<Terminal>,
-}
-
-/// What is read, asked and decided about the hosts before the first connection.
-pub(super) struct Prepared {
-    destinations: Arc<Destinations>,
-    /// The host of each job, by its number; none if no job is run.
-    hosts: Vec<Destination>,
-    password: Option<Arc<Secret>>,
-    /// The setting of a single command on which it depends.
-    command_timeout: Option<Duration>,
-}
-
-impl Prepared {
-    /// Whether another command of the same client, with this time limit, can use it.
-    pub fn fits(&self, command_timeout: Option<Duration>) -> bool {
-        self.command_timeout == command_timeout
-    }
 }
 
 /// The path of a session's connection: dropped after the session.
@@ -139,41 +117,6 @@ impl Path {
     }
 }
 
-/// Checks the jump hosts of a host, and returns what its job needs of it.
-fn reach(
-    destinations: &Destinations,
-    host: &Destination,
-    users: &mut HashSet<Arc<str>>,
-) -> Result<Reached, Unprepared> {
-    if let Some(Proxy::Jump(hops)) = &host.proxy {
-        hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
-    }
-    Ok(Reached::of(host, users))
-}
-
-/// Does so for all hosts of a list, on several threads if it is long. Nothing is asked meanwhile.
-fn reach_all(destinations: &Destinations, specs: &[HostSpec]) -> Result<Vec<Reached>, Unprepared> {
-    let reach_some = |specs: &[HostSpec]| {
-        let mut users = HashSet::new();
-        destinations.map(specs, |host| reach(destinations, &host, &mut users))
-    };
-    if specs.len() <= FOR_ONE_THREAD {
-        return reach_some(specs);
-    }
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let parts: Vec<_> = thread::scope(|scope| {
-        let reach_some = |part| bounded::under(&destinations.cancel, || reach_some(part));
-        let parts = specs.chunks(specs.len().div_ceil(threads));
-        let parts: Vec<_> = parts.map(|part| scope.spawn(move || reach_some(part))).collect();
-        parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    });
-    let mut reached = Vec::with_capacity(specs.len());
-    for part in parts {
-        reached.append(&mut part?);
-    }
-    Ok(reached)
-}
-
 impl Runner {
     /// Gets the password, reads ssh_config, known_hosts and the keys, and creates the jobs of `specs`: checks everything
     /// and asks the user everything that applies to all hosts before the first connection.
@@ -201,19 +144,13 @@ impl Runner {
         let kept = sessions.as_ref().and_then(|sessions| sessions.prepared(settings.command_timeout));
         let password = match &kept {
             Some(kept) => kept.password.clone(),
-            None => read(&settings.password)?.map(Arc::new),
+            None => Prepared::password(&settings, &terminal, cancel)?,
         };
         let sudo_password = SudoPassword::new(read(&settings.sudo_password)?, password.clone(), Arc::clone(&terminal));
+        let renewal = kept.as_ref().map(|_| Renewal::of(&specs));
         let prepared = match kept {
             Some(kept) => kept,
-            None => {
-                let destinations =
-                    Destinations::new(Arc::clone(&settings), password.clone(), Arc::clone(&terminal), cancel)?;
-                // What only prints needs no destinations, of which each is large.
-                let hosts = if settings.logs_in { destinations.hosts(&specs)? } else { Vec::new() };
-                let (destinations, command_timeout) = (Arc::new(destinations), settings.command_timeout);
-                Arc::new(Prepared { destinations, hosts, password, command_timeout })
-            }
+            None => Arc::new(Prepared::read(&settings, &specs, password, &terminal, cancel)?),
         };
         let destinations = &prepared.destinations;
         let reached = if settings.logs_in {
@@ -223,7 +160,7 @@ impl Runner {
         } else {
             reach_all(destinations, &specs)?
         };
-        if let Some(sessions) = &sessions {
+        if let Some(sessions) = sessions.as_ref().filter(|_| renewal.is_none()) {
             sessions.set_prepared(&prepared);
         }
         let requests = match &work {
@@ -239,23 +176,21 @@ impl Runner {
         let checks = check.as_ref().map(|check| checks(check, settings.sudo.as_ref(), &specs, &reached)).transpose()?;
         let jobs = job::make(specs, reached, requests, checks);
         let jump_hosts = |cancel: &Cancel| {
-            JumpHosts::new(Plan {
-                host_of: {
-                    let destinations = Arc::clone(destinations);
-                    Box::new(move |hop| destinations.hop(hop).map_err(|error| error.to_string()))
-                },
-                connections: settings.proxy_connections,
-                window: settings.window(),
-                cancel: cancel.clone(),
-            })
+            let plan =
+                Plan { connections: settings.proxy_connections, window: settings.window(), cancel: cancel.clone() };
+            JumpHosts::new(plan, prepared.host_of())
         };
         let jump_hosts = match &sessions {
             Some(sessions) => sessions.jump_hosts(jump_hosts),
             None => RunJumpHosts::own(jump_hosts(cancel)),
         };
+        if renewal.is_none() {
+            jump_hosts.renew(prepared.host_of());
+        }
         let stages = Stages::new(jobs.len());
         let check = check.map(|check| check.times);
-        let runner = Runner { settings, prepared, jump_hosts, sessions, work, check, sudo_password, stages, terminal };
+        let runner =
+            Runner { settings, prepared, renewal, jump_hosts, sessions, work, check, sudo_password, stages, terminal };
         Ok((runner, jobs))
     }
 
@@ -369,7 +304,7 @@ impl Runner {
                 send(EventKind::Note(text()));
             }
         };
-        let host = &self.prepared.hosts[job.number];
+        let mut host = &self.prepared.hosts[job.number];
         let mut turn =
             match self.sessions.as_deref().map(|sessions| sessions.turn(job.number, &gate.cancel)).transpose() {
                 Ok(turn) => turn,
@@ -392,6 +327,11 @@ impl Runner {
         let (mut line, outcome) = match reused {
             Some(done) => done,
             None => {
+                host = match self.host_for_login(job, &gate.cancel) {
+                    Ok(host) => host,
+                    Err(outcome) => return AttemptResult::NotSent(outcome),
+                };
+                let work = SessionWork { host, ..work };
                 let mut watch = Watch::new(&gate.cancel, host.connect_timeout);
                 let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
                 drop(login.take());
@@ -443,6 +383,23 @@ impl Runner {
                 None => line.close(host).unwrap_or(outcome),
             },
         })
+    }
+
+    /// Returns the host of a job that must log in.
+    ///
+    /// # Errors
+    /// The outcome of the job: what an earlier run has read must be read anew, and cannot be.
+    fn host_for_login(&self, job: &Job, cancel: &Cancel) -> Result<&Destination, Outcome> {
+        let (Some(renewal), Some(sessions)) = (&self.renewal, &self.sessions) else {
+            return Ok(&self.prepared.hosts[job.number]);
+        };
+        let read = || {
+            let prepared = renewal.read(&self.settings, &self.terminal, cancel)?;
+            self.jump_hosts.renew(prepared.host_of());
+            sessions.set_prepared(&prepared);
+            Ok(prepared)
+        };
+        renewal.host(&self.prepared, job.number, read)
     }
 
     /// Does the work on the session that an earlier job has left. Returns `None` if that cannot be used any more and nothing was sent on

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::runner::{Line, Path, Prepared};
+use super::prepared::Prepared;
+use super::runner::{Line, Path};
 use super::workers::Workers;
 use crate::events::event::{HostStage, Outcome, Phase};
 use crate::events::host_error::HostError;
@@ -75,8 +76,8 @@ struct State {
     keeper: Option<JoinHandle<()>>,
     /// Whether the thread runs.
     is_kept: bool,
-    /// Whether the thread must end.
-    must_end: bool,
+    /// How many wait for the thread to end; until then it must.
+    closing: usize,
 }
 
 /// A job's turn on its host. No other job runs there meanwhile.
@@ -186,7 +187,7 @@ impl Sessions {
         let lines: Vec<Line> = places.into_iter().filter_map(|place| self.shared.empty(place)).collect();
         let (jump_hosts, prepared) = (state.unused_jump_hosts(), state.prepared.take());
         let workers = std::mem::take(&mut state.workers);
-        state.must_end = true;
+        state.closing += 1;
         let keeper = state.keeper.take();
         self.shared.changed.notify_all();
         drop(state);
@@ -196,9 +197,9 @@ impl Sessions {
         lines.into_iter().for_each(hang_up);
         drop((jump_hosts, prepared, workers));
         let mut state = lock(&self.shared.state);
-        state.must_end = false;
+        state.closing -= 1;
         // A run may have left a session meanwhile.
-        if !state.idle.is_empty() {
+        if !state.idle.is_empty() || state.has_jump_hosts() {
             self.look_after(&mut state);
         }
     }
@@ -234,6 +235,11 @@ impl Drop for Sessions {
 }
 
 impl State {
+    /// Whether there are jump hosts that no run uses.
+    fn has_jump_hosts(&self) -> bool {
+        self.users == 0 && self.jump_hosts.as_ref().is_some_and(|hosts| !hosts.is_empty())
+    }
+
     /// Takes the jump hosts, if no run uses them.
     fn unused_jump_hosts(&mut self) -> Option<Arc<JumpHosts>> {
         if self.users == 0 { self.jump_hosts.take() } else { None }
@@ -271,8 +277,7 @@ impl Shared {
                 jump_hosts = state.unused_jump_hosts();
             }
             let idle: Vec<(usize, Instant)> = state.idle.iter().map(|(place, since)| (*place, *since)).collect();
-            let has_jump_hosts = state.users == 0 && state.jump_hosts.as_ref().is_some_and(|hosts| !hosts.is_empty());
-            if state.must_end || idle.is_empty() && !has_jump_hosts {
+            if state.closing > 0 || idle.is_empty() && !state.has_jump_hosts() {
                 state.is_kept = false;
                 drop(state);
                 lines.into_iter().for_each(hang_up);
@@ -287,7 +292,7 @@ impl Shared {
             let ends = state.idle.values().chain(&state.released).filter_map(|since| self.end(*since));
             let wait = ends.map(|end| end.saturating_duration_since(now)).filter(|wait| !wait.is_zero()).min();
             let wait = wait.map_or(TICK, |wait| wait.min(TICK));
-            if !state.must_end {
+            if state.closing == 0 {
                 state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
             }
         }

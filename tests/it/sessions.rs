@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pssh::{Class, Client, ConfigFiles, Proxy, Run, Settings, Via};
+use pssh::{Class, Client, ConfigFiles, Proxy, Run, Settings, Source, Via};
 
 use crate::bin::Env;
 use crate::client::{class, text};
@@ -249,6 +249,61 @@ fn files_are_read_again_once_a_login_is_needed() {
     write("");
     run(&client, "true");
     assert_eq!(site.sshd.connections(), 4);
+}
+
+/// The session of the last command ends in a way that is noticed only when the next command is to be sent: the run has begun with what
+/// an earlier one has read.
+#[test]
+fn a_password_is_asked_for_anew_when_a_session_turns_out_to_have_ended() {
+    let env = Env::new();
+    let end = vec![Step::Eof, Step::ExitStatus(0), Step::Freeze];
+    let config = Config { password: Some("one-time".to_owned()), authorised: Vec::new(), ..Config::default() };
+    let server = Server::start(config.on("do freeze", Behaviour::Script(end)));
+    env.trust(&server.known_hosts());
+    let mut settings = Fleet::settings_of(&env).connect_timeout(Duration::from_secs(1));
+    let asked = env.path("asked");
+    settings.password = Some(Source::Command(format!("echo >> {}; echo one-time", asked.display()).into()));
+    let times = || fs::read_to_string(&asked).unwrap_or_default().lines().count();
+    let client = Client::new([server.addr().to_string(), server.addr().to_string()], settings).expect("hosts");
+    run(&client, "true");
+    run(&client, "do freeze");
+    assert_eq!((times(), server.connections()), (1, 2), "once for all hosts");
+    thread::sleep(Duration::from_secs(1));
+    run(&client, "true");
+    assert_eq!((times(), server.connections()), (2, 4));
+    // The new sessions and the next run share that.
+    run(&client, "true");
+    assert_eq!((times(), server.connections()), (2, 4));
+}
+
+#[test]
+fn a_server_with_a_new_key_is_checked_against_the_file_of_now() {
+    let mut site = Site::new(2, "");
+    let client = site.client();
+    run(&client, "true");
+    site.sshd.go_down();
+    site.sshd.change_host_key();
+    site.sshd.come_back();
+    fs::write(site.env.known_hosts(), site.sshd.known_hosts()).expect("a file");
+    // Mostly before anything has noticed the end of the sessions.
+    run(&client, "true");
+}
+
+#[test]
+fn a_jump_host_that_comes_back_is_logged_in_to_with_what_was_read_last() {
+    let mut site = Site::new(1, "");
+    let target = Sshd::start(&site.env, Setup { hosts: 2, ..Setup::default() });
+    let mut settings = site.settings();
+    settings.proxy = Some(Via(Proxy::jump(&site.sshd.hosts()[0]).expect("a jump host")));
+    let client = Client::new(target.hosts(), settings).expect("hosts");
+    for _ in 0..2 {
+        run(&client, "true");
+        site.sshd.go_down();
+        site.sshd.change_host_key();
+        site.sshd.come_back();
+        fs::write(site.env.known_hosts(), site.sshd.known_hosts() + &target.known_hosts()).expect("a file");
+    }
+    run(&client, "true");
 }
 
 #[test]

@@ -13,21 +13,37 @@ use super::jump_host::JumpHost;
 use crate::events::event::Outcome;
 use crate::events::host_error::HostError;
 use crate::hosts::proxy::Hop;
+use crate::ssh::destination::Destination;
 use crate::system::lock::lock;
 
 /// How long connections may take to disconnect at the end of the run.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// All jump hosts of a run.
+/// Returns the host of a hop, or what is wrong with it.
+pub type HostOf = Box<dyn Fn(&Hop) -> Result<Arc<Destination>, String> + Send + Sync>;
+
+/// All jump hosts of a run, or of a client.
 pub struct JumpHosts {
     plan: Arc<Plan>,
+    host_of: Mutex<HostOf>,
     hosts: Mutex<HashMap<Vec<Hop>, Arc<JumpHost>>>,
 }
 
 impl JumpHosts {
-    /// Starts without any.
-    pub fn new(plan: Plan) -> JumpHosts {
-        JumpHosts { plan: Arc::new(plan), hosts: Mutex::default() }
+    /// Starts without any; `host_of` resolves hops.
+    pub fn new(plan: Plan, host_of: HostOf) -> JumpHosts {
+        JumpHosts { plan: Arc::new(plan), host_of: Mutex::new(host_of), hosts: Mutex::default() }
+    }
+
+    /// Lets further logins use what `host_of` returns. Connections stay.
+    pub fn renew(&self, host_of: HostOf) {
+        for (chain, jump_host) in &*lock(&self.hosts) {
+            // One that is named no longer is not logged in to.
+            if let Some(Ok(host)) = chain.last().map(&host_of) {
+                jump_host.set_host(host);
+            }
+        }
+        *lock(&self.host_of) = host_of;
     }
 
     /// Returns the last host of a chain of `hops`. Chains with the same first hops share those connections.
@@ -43,7 +59,7 @@ impl JumpHosts {
             let jump_host = match known.get(chain) {
                 Some(jump_host) => Arc::clone(jump_host),
                 None => {
-                    let host = (self.plan.host_of)(&hops[length - 1]).map_err(failed)?;
+                    let host = lock(&self.host_of)(&hops[length - 1]).map_err(failed)?;
                     let jump_host = Arc::new(JumpHost::new(host, last, &self.plan));
                     known.insert(chain.to_vec(), Arc::clone(&jump_host));
                     jump_host
@@ -149,15 +165,10 @@ mod tests {
             let terminal = Terminal::new().expect("a pipe");
             let destinations = Destinations::new(Arc::new(settings), None, Arc::new(terminal), &cancel);
             let destinations = Arc::new(destinations.unwrap_or_else(|error| panic!("{error}")));
-            let jump_hosts = JumpHosts::new(Plan {
-                host_of: {
-                    let destinations = Arc::clone(&destinations);
-                    Box::new(move |hop| destinations.hop(hop).map_err(|error| error.to_string()))
-                },
-                connections: 1,
-                window: 256 << 10,
-                cancel: cancel.clone(),
-            });
+            let plan = Plan { connections: 1, window: 256 << 10, cancel: cancel.clone() };
+            let known = Arc::clone(&destinations);
+            let jump_hosts =
+                JumpHosts::new(plan, Box::new(move |hop| known.hop(hop).map_err(|error| error.to_string())));
             Bastion { server, address, frozen, jump_hosts, destinations, cancel, _dir: dir }
         }
 

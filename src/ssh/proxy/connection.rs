@@ -9,19 +9,12 @@ use std::time::Instant;
 
 use crate::events::event::Outcome;
 use crate::events::host_error::{HostError, ProxyError};
-use crate::hosts::proxy::Hop;
-use crate::ssh::destination::Destination;
 use crate::ssh::watch::Carrier;
 use crate::system::cancel::Cancel;
 use crate::system::lock::lock;
 
-/// Returns the host of a hop, or what is wrong with it.
-pub type HostOf = Box<dyn Fn(&Hop) -> Result<Arc<Destination>, String> + Send + Sync>;
-
 /// Settings that all connections to jump hosts share.
 pub struct Plan {
-    /// Resolves hops to hosts.
-    pub host_of: HostOf,
     /// Most connections to one jump host.
     pub connections: usize,
     /// Receive window of each channel in bytes.

@@ -110,7 +110,7 @@ impl<'a> DirectTcpip<'a> {
             }
         };
         // Before any session can see its end: its message then depends on it.
-        if let Some(outcome) = self.session.replaced_key(self.host.host()) {
+        if let Some(outcome) = self.session.replaced_key(&self.host.host()) {
             self.connection.set_cause(outcome);
         }
         self.note_death();

@@ -54,7 +54,8 @@ const MOST_NOTES: usize = 1000;
 
 /// A host that forwards connections to others.
 pub struct JumpHost {
-    host: Arc<Destination>,
+    /// The host itself, as it was read last.
+    host: Mutex<Arc<Destination>>,
     /// The jump host before it, if any.
     before: Option<Arc<JumpHost>>,
     plan: Arc<Plan>,
@@ -146,17 +147,22 @@ impl JumpHost {
     /// Creates the jump host `host`, reached through the one `before`, without a connection yet.
     pub fn new(host: Arc<Destination>, before: Option<Arc<JumpHost>>, plan: &Arc<Plan>) -> JumpHost {
         let (state, left) = (Mutex::default(), Condvar::new());
-        JumpHost { host, before, plan: Arc::clone(plan), state, left, closed: AtomicBool::new(false) }
+        JumpHost { host: Mutex::new(host), before, plan: Arc::clone(plan), state, left, closed: AtomicBool::new(false) }
     }
 
     /// Returns the host itself.
-    pub fn host(&self) -> &Destination {
-        &self.host
+    pub fn host(&self) -> Arc<Destination> {
+        Arc::clone(&lock(&self.host))
+    }
+
+    /// Lets further logins use what was read about it since.
+    pub fn set_host(&self, host: Arc<Destination>) {
+        *lock(&self.host) = host;
     }
 
     /// Returns how to detect that it has vanished.
     pub fn keepalive(&self) -> Keepalive {
-        self.host.keepalive
+        self.host().keepalive
     }
 
     /// Connects to `target` through this host, for attempt number `attempt` at it. Waits for a login if there is no
@@ -395,7 +401,7 @@ impl JumpHost {
             return;
         };
         for _ in all..wanted.min(self.plan.connections) {
-            self.begin(state, self.host.connect_timeout);
+            self.begin(state, self.host().connect_timeout);
         }
         state.growth = Some(now + PATIENCE);
     }
@@ -419,7 +425,7 @@ impl JumpHost {
 
     /// Connects and authenticates, as to any host. Returns also its proxy.
     fn log_in(self: &Arc<Self>, watch: &mut Watch<'_>) -> Result<(Session, Underlay), Outcome> {
-        let host = &*self.host;
+        let host = &*self.host();
         let mut note = |text: &dyn Fn() -> String| self.note(&text());
         if let (None, Some(Proxy::Command(template))) = (&self.before, &host.proxy) {
             let text = template.fill(&host.name, host.port, &host.user);
@@ -483,7 +489,7 @@ impl JumpHost {
             } else if opened == 0 {
                 state.fail_all(&ProxyError::Ended(connection.goodbye()));
             } else {
-                self.begin(&mut state, self.host.connect_timeout);
+                self.begin(&mut state, self.host().connect_timeout);
             }
         }
         self.left.notify_all();
@@ -491,7 +497,7 @@ impl JumpHost {
 
     /// Whether a command makes the connections, which must not be left running.
     fn has_command(&self) -> bool {
-        self.before.is_none() && matches!(self.host.proxy, Some(Proxy::Command(_)))
+        self.before.is_none() && matches!(self.host().proxy, Some(Proxy::Command(_)))
     }
 
     /// Ends all connections, and waits for that until the deadline.
@@ -512,7 +518,8 @@ impl JumpHost {
 impl fmt::Display for JumpHost {
     /// Formats `host[:port]`, with the port if it is not the default.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, port) = self.host.shown();
+        let host = self.host();
+        let (name, port) = host.shown();
         write_entry(f, None, name, port)
     }
 }

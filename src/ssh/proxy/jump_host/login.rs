@@ -21,7 +21,7 @@ impl Login {
     pub(super) fn run(mut self, time: Duration) {
         let host = Arc::clone(&self.host);
         let begun = Instant::now();
-        let limit = host.host.connect_timeout;
+        let limit = host.host().connect_timeout;
         let time = time.saturating_sub(HEAD_START.min(limit / 20));
         let mut watch = Watch::within(&host.plan.cancel, time, limit);
         let made = host.log_in(&mut watch).and_then(|session| match pair() {
