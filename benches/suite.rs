@@ -56,7 +56,7 @@ use serde_json::json;
 
 use crate::machine::Machine;
 use crate::meter::Invocation;
-use crate::results::{Entry, Outcome};
+use crate::results::{Entry, Outcome, Runs};
 use crate::scenarios::{CASES, Case, SESSIONS, Work};
 use crate::server::Counts;
 use crate::site::Site;
@@ -195,7 +195,7 @@ fn run(mut options: Options) -> Result<bool> {
     }
     eprintln!("suite: all numbers are in {}", options.json.display());
     let ours = outcomes.iter().flat_map(|outcome| &outcome.entries).filter(|entry| entry.tool == Tool::This);
-    Ok(ours.filter(|entry| entry.problem.is_some()).count() == 0 && !trials.iter().any(Trial::is_failure))
+    Ok(ours.filter(|entry| entry.runs.problem.is_some()).count() == 0 && !trials.iter().any(Trial::is_failure))
 }
 
 /// The scenarios that are asked for.
@@ -264,8 +264,8 @@ fn measure(case: &Case, tools: &BTreeMap<Tool, Found>, options: &Options) -> Res
         if options.verbose {
             eprintln!("suite: {command_line}");
         }
-        let (runs, counts) = (Vec::new(), Counts::default());
-        entries.push((Entry { tool, show, command_line, runs, counts, problem: None }, invocation));
+        let (runs, counts) = (Runs::default(), Counts::default());
+        entries.push((Entry { tool, show, command_line, runs, counts }, invocation));
     }
     let lines = match case.work {
         Work::Lines { bytes } => usize::try_from(bytes)? / check::LINE,
@@ -276,7 +276,7 @@ fn measure(case: &Case, tools: &BTreeMap<Tool, Found>, options: &Options) -> Res
         let count = entries.len();
         for turn in 0..count {
             let (entry, invocation) = &mut entries[(turn + round) % count];
-            if entry.problem.is_some() {
+            if entry.runs.problem.is_some() {
                 continue;
             }
             site.clear_output()?;
@@ -286,16 +286,8 @@ fn measure(case: &Case, tools: &BTreeMap<Tool, Found>, options: &Options) -> Res
             let name =
                 format!("{} {}/{} {} {}", case.key, round + 1, case.rounds, entry.tool.word(), entry.show.word());
             let complete = |measured| complete(measured, entry, case).and_then(|done| site.check_left().map(|()| done));
-            match measured.and_then(complete) {
-                Ok(measured) => {
-                    eprintln!("suite: {name}: {:.3} s, {:.3} s of CPU", measured.wall, measured.cpu());
-                    entry.runs.push(measured);
-                }
-                Err(problem) => {
-                    eprintln!("suite: {name}: {problem:#}");
-                    entry.problem = Some(format!("{problem:#}"));
-                }
-            }
+            let run = measured.and_then(complete);
+            entry.runs.add(&name, run);
         }
     }
     site.clear_output()?;

@@ -46,7 +46,7 @@ pub(crate) fn judge(outcomes: &[Outcome], trials: &[Trial]) -> Vec<Goal> {
     let formatted = |tool, show| wall(entry("b", tool, show));
     let ours = |show| formatted(Tool::This, show);
     let per_host = |key: &str| case(key).and_then(|case| Some(cpu(case.of(Tool::This))? / case.case.hosts as f64));
-    let bastions = case("f-bastion").and_then(|case| case.of(Tool::This)).filter(|entry| entry.problem.is_none());
+    let bastions = case("f-bastion").and_then(|case| case.of(Tool::This)).filter(|entry| entry.runs.problem.is_none());
     let printed = |value: fn(Option<&Entry>) -> Option<f64>| {
         ratio(value(entry("q", Tool::This, Show::Lines)), value(entry("q", Tool::This, Show::Silence)))
     };
