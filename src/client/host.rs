@@ -142,7 +142,8 @@ impl Host {
 
 /// An iterator over the lines of a host's output. It waits for the next line while the command runs.
 ///
-/// A line of more than 512 KiB comes in pieces. The reference client strips blanks and decodes the text; here the bytes are as they came. An error comes from the temporary file that keeps the output, and ends the iterator.
+/// A line of more than 512 KiB comes in pieces. The reference client strips blanks and decodes the text; here the bytes are as they came.
+/// An error comes from the temporary file that keeps the output, and ends the iterator.
 pub struct Lines {
     host: Host,
     stream: Stream,

@@ -79,8 +79,8 @@ pub struct Settings {
     pub connect_timeout: Option<Duration>,
     /// How failed connection attempts are retried (`num_retries`, `retry_delay`).
     pub retry: RetryPolicy,
-    /// Whether the attempts of [`Settings::retry`] beat `ConnectionAttempts`. The method of that name sets it; whoever sets the field sets this
-    /// one, too.
+    /// Whether the attempts of [`Settings::retry`] beat `ConnectionAttempts`. The method of that name sets it; a program that sets the field
+    /// sets this one, too.
     pub attempts_given: bool,
     /// Time limit of the command on each host (`-t` of pssh 2.3.6, there with connecting); `None` for no limit.
     pub command_timeout: Option<Duration>,

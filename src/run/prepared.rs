@@ -13,13 +13,13 @@ use crate::hosts::HostSpec;
 use crate::hosts::proxy::Proxy;
 use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
-use crate::plan::job::Reached;
+use crate::plan::job::{Job, Reached};
 use crate::plan::settings::Settings;
 use crate::ssh::destination::Destination;
 use crate::ssh::proxy::chain::HostOf;
 use crate::system::cancel::Cancel;
 use crate::system::files::bounded;
-use crate::system::password_source::Secret;
+use crate::system::password_source::{Secret, Source};
 use crate::system::terminal::Terminal;
 
 /// How many hosts are looked up in ssh_config in less time than it takes to start threads for it, or nearly so.
@@ -45,8 +45,7 @@ impl Prepared {
         terminal: &Terminal,
         cancel: &Cancel,
     ) -> Result<Option<Arc<Secret>>, Unprepared> {
-        let source = settings.password.as_ref().filter(|_| settings.logs_in);
-        Ok(source.map(|source| source.read(terminal, cancel)).transpose()?.map(Arc::new))
+        Ok(secret(settings.password.as_ref(), settings, terminal, cancel)?.map(Arc::new))
     }
 
     /// Reads ssh_config, known_hosts and the keys for the hosts of `specs`, which may get `password`.
@@ -67,6 +66,15 @@ impl Prepared {
         Ok(Prepared { destinations, hosts, password, command_timeout })
     }
 
+    /// Checks the jump hosts of all hosts, and returns what their jobs need of them.
+    ///
+    /// # Errors
+    /// A jump host is wrong.
+    pub fn reach(&self) -> Result<Vec<Reached>, Unprepared> {
+        let mut users = HashSet::new();
+        self.hosts.iter().map(|host| reach(&self.destinations, host, &mut users)).collect()
+    }
+
     /// Whether another command of the same client, with this time limit, can use it.
     pub fn fits(&self, command_timeout: Option<Duration>) -> bool {
         self.command_timeout == command_timeout
@@ -79,18 +87,32 @@ impl Prepared {
     }
 }
 
+/// Gets a password from its source, if the run logs in and there is one.
+///
+/// # Errors
+/// There is none, although there should be.
+pub(super) fn secret(
+    source: Option<&Source>,
+    settings: &Settings,
+    terminal: &Terminal,
+    cancel: &Cancel,
+) -> Result<Option<Secret>, Unprepared> {
+    let source = source.filter(|_| settings.logs_in);
+    Ok(source.map(|source| source.read(terminal, cancel)).transpose()?)
+}
+
 /// What is prepared anew in a run that has begun with what an earlier one has prepared, since all hosts had a session, as soon as one of
 /// these turns out to have ended: a one-time password must not be sent twice.
 pub(super) struct Renewal {
-    specs: Vec<HostSpec>,
+    jobs: Arc<[Job]>,
     /// What was prepared, or why it cannot be.
     prepared: OnceLock<Result<Arc<Prepared>, String>>,
 }
 
 impl Renewal {
-    /// Nothing is read yet.
-    pub fn of(specs: &[HostSpec]) -> Renewal {
-        Renewal { specs: specs.to_vec(), prepared: OnceLock::new() }
+    /// Nothing is read yet for the hosts of `jobs`.
+    pub fn of(jobs: &Arc<[Job]>) -> Renewal {
+        Renewal { jobs: Arc::clone(jobs), prepared: OnceLock::new() }
     }
 
     /// Reads and asks everything.
@@ -105,9 +127,9 @@ impl Renewal {
     ) -> Result<Arc<Prepared>, Unprepared> {
         bounded::under(cancel, || {
             let password = Prepared::password(settings, terminal, cancel)?;
-            let prepared = Prepared::read(settings, &self.specs, password, terminal, cancel)?;
-            let mut users = HashSet::new();
-            prepared.hosts.iter().try_for_each(|host| reach(&prepared.destinations, host, &mut users).map(drop))?;
+            let specs: Vec<HostSpec> = self.jobs.iter().map(|job| job.spec.clone()).collect();
+            let prepared = Prepared::read(settings, &specs, password, terminal, cancel)?;
+            prepared.reach()?;
             Ok(Arc::new(prepared))
         })
     }
@@ -137,7 +159,7 @@ impl Renewal {
 }
 
 /// Checks the jump hosts of a host, and returns what its job needs of it.
-pub(super) fn reach(
+fn reach(
     destinations: &Destinations,
     host: &Destination,
     users: &mut HashSet<Arc<str>>,

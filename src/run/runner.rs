@@ -1,7 +1,6 @@
 //! The runner: the shared state of jobs, and one attempt at a job.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,7 @@ use crate::plan::work::Work;
 use crate::run::check::Checking;
 use crate::run::gate::Gate;
 use crate::run::pool::AttemptResult;
-use crate::run::prepared::{Prepared, Renewal, reach, reach_all};
+use crate::run::prepared::{Prepared, Renewal, reach_all, secret};
 use crate::run::queue::{Route, Task};
 use crate::run::session_work::SessionWork;
 use crate::run::sessions::{FREEING, OPENING, RunJumpHosts, Sessions, Turn, is_stale, refusal};
@@ -41,7 +40,6 @@ use crate::ssh::sudo::password::SudoPassword;
 use crate::ssh::watch::{Carrier, Notes, Watch};
 use crate::system::cancel::Cancel;
 use crate::system::open_files::Held;
-use crate::system::password_source::Source;
 use crate::system::poll::{CENTURY, Patience};
 use crate::system::terminal::Terminal;
 
@@ -137,30 +135,20 @@ impl Runner {
         if settings.rolling.confirm.is_some() && settings.logs_in && !terminal.is_at_hand() {
             return Err(Unprepared::Unconfirmed);
         }
-        let read = |source: &Option<Source>| {
-            let source = source.as_ref().filter(|_| settings.logs_in);
-            source.map(|source| source.read(&terminal, cancel)).transpose()
-        };
         let kept = sessions.as_ref().and_then(|sessions| sessions.prepared(settings.command_timeout));
         let password = match &kept {
             Some(kept) => kept.password.clone(),
             None => Prepared::password(&settings, &terminal, cancel)?,
         };
-        let sudo_password = SudoPassword::new(read(&settings.sudo_password)?, password.clone(), Arc::clone(&terminal));
-        let renewal = kept.as_ref().map(|_| Renewal::of(&specs));
+        let own = secret(settings.sudo_password.as_ref(), &settings, &terminal, cancel)?;
+        let sudo_password = SudoPassword::new(own, password.clone(), Arc::clone(&terminal));
+        let is_new = kept.is_none();
         let prepared = match kept {
             Some(kept) => kept,
             None => Arc::new(Prepared::read(&settings, &specs, password, &terminal, cancel)?),
         };
-        let destinations = &prepared.destinations;
-        let reached = if settings.logs_in {
-            let mut users = HashSet::new();
-            let reached = prepared.hosts.iter().map(|host| reach(destinations, host, &mut users));
-            reached.collect::<Result<_, Unprepared>>()?
-        } else {
-            reach_all(destinations, &specs)?
-        };
-        if let Some(sessions) = sessions.as_ref().filter(|_| renewal.is_none()) {
+        let reached = if settings.logs_in { prepared.reach()? } else { reach_all(&prepared.destinations, &specs)? };
+        if let Some(sessions) = sessions.as_ref().filter(|_| is_new) {
             sessions.set_prepared(&prepared);
         }
         let requests = match &work {
@@ -184,9 +172,10 @@ impl Runner {
             Some(sessions) => sessions.jump_hosts(jump_hosts),
             None => RunJumpHosts::own(jump_hosts(cancel)),
         };
-        if renewal.is_none() {
+        if is_new {
             jump_hosts.renew(prepared.host_of());
         }
+        let renewal = (!is_new).then(|| Renewal::of(&jobs));
         let stages = Stages::new(jobs.len());
         let check = check.map(|check| check.times);
         let runner =

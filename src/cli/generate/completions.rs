@@ -97,12 +97,17 @@ fn words(long: &str) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
+/// Returns all fixed words that an option reads.
+fn all_words(arg: &Arg) -> Vec<String> {
+    let possible = arg.get_possible_values();
+    let possible = possible.iter().filter(|value| !value.is_hide_set()).map(|value| value.get_name().to_owned());
+    possible.chain(arg.get_long().map(words).unwrap_or_default()).collect()
+}
+
 impl Opt {
     fn of(command: &Command, arg: &Arg) -> Opt {
         let longs = arg.get_long_and_visible_aliases().unwrap_or_default();
-        let possible = arg.get_possible_values();
-        let possible = possible.iter().filter(|value| !value.is_hide_set()).map(|value| value.get_name().to_owned());
-        let words: Vec<String> = possible.chain(arg.get_long().map(words).unwrap_or_default()).collect();
+        let words = all_words(arg);
         let value = || match arg.get_value_hint() {
             _ if arg.get_long().and_then(separators).is_some() => {
                 Value::Hosts(arg.get_long().and_then(separators).unwrap_or_default())
@@ -323,21 +328,14 @@ fn escaped(text: &str, special: &str, apostrophe: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The words of each option that has some, from its parser and from [`words`].
+    /// The words of each option that has some.
     fn with_words(program: Program) -> Vec<(String, Vec<String>)> {
         let mut command = program.command();
         command.build();
         let options = command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
         let options = options.filter(|arg| arg.get_action().takes_values());
-        let of = |arg: &Arg| {
-            let long = arg.get_long()?;
-            let possible = arg.get_possible_values();
-            let possible =
-                possible.iter().filter(|value| !value.is_hide_set()).map(|value| value.get_name().to_owned());
-            let all: Vec<String> = possible.chain(words(long)).collect();
-            (!all.is_empty()).then(|| (long.to_owned(), all))
-        };
-        options.filter_map(of).collect()
+        let named = options.filter_map(|arg| Some((arg.get_long()?.to_owned(), all_words(arg))));
+        named.filter(|(_, words)| !words.is_empty()).collect()
     }
 
     #[test]

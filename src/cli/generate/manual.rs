@@ -6,7 +6,7 @@ use crate::plan::program::Program;
 pub type Section = (&'static str, Vec<&'static str>);
 
 /// Where the packages install the documents: packaging/stage.
-pub const DOCUMENTS: &str = "/usr/share/doc/pssh-rs/docs\tguide.md, cheatsheet.md, recipes.md, when-things-go-wrong.md and others; \
+const DOCUMENTS: &str = "/usr/share/doc/pssh-rs/docs\tguide.md, cheatsheet.md, recipes.md, when-things-go-wrong.md and others; \
      docs in the source tree. A tarball has them in share/doc/pssh-rs/docs";
 
 const LISTS: &[&str] = &[

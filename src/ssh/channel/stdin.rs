@@ -138,12 +138,16 @@ impl StdinSender {
 
     /// Sends the end if that is all there is to send, as the request to start the command goes out.
     pub fn end_at_once(&mut self, channel: &Channel) {
-        if matches!(self.state, SenderState::Ending)
-            && !self.held
-            && self.piece.is_empty()
-            && channel.send_eof().is_ok()
-        {
-            self.stop();
+        if matches!(self.state, SenderState::Ending) && !self.held && self.piece.is_empty() {
+            self.end(channel);
+        }
+    }
+
+    fn end(&mut self, channel: &Channel) {
+        match channel.send_eof() {
+            Err(error) if ffi::would_block(&error) => self.blocked = true,
+            // The channel is closed, or the connection has ended: reading will tell.
+            Ok(()) | Err(_) => self.stop(),
         }
     }
 
@@ -168,11 +172,7 @@ impl StdinSender {
                 return Ok(false);
             }
             if self.sent == self.piece.len() {
-                match channel.send_eof() {
-                    Err(error) if ffi::would_block(&error) => self.blocked = true,
-                    // The channel is closed, or the connection has ended: reading will tell.
-                    Ok(()) | Err(_) => self.stop(),
-                }
+                self.end(channel);
                 return Ok(false);
             }
             if channel.write_window() == 0 {

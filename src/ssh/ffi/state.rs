@@ -42,7 +42,7 @@ const GONE: usize = 64 << 10;
 
 /// Bytes that are read at once where libssh2 gets fewer: it reads the server's identification byte by byte, which took 20 system calls of
 /// each host, and gets the end of a command's data in bits.
-pub(super) const AHEAD: usize = 512;
+const AHEAD: usize = 512;
 
 /// Bytes kept of the server's first data: more than any server's lines, lists and part of a key exchange need.
 const LONGEST_OPENING: usize = 48 << 10;
@@ -163,7 +163,7 @@ pub(super) struct LinkState {
     pub(super) unsent: RefCell<Unsent>,
     /// Whether to hold it all back from the socket.
     pub(super) gathers: Cell<bool>,
-    /// Whether a driver's step has begun, and has sent nothing yet; `None` outside of a step.
+    /// What a driver's step has done so far; `None` outside of a step.
     pub(super) step: Cell<Option<Step>>,
     /// Channels to the agent that the server opened and the relay has not taken yet.
     pub(super) agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
@@ -241,6 +241,7 @@ impl LinkState {
 /// What a driver's step has done so far.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
+    /// It has sent nothing yet.
     Begun,
     /// It has sent something, and no answer can be there yet: it finds nothing to read.
     HasSent,
