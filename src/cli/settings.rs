@@ -31,11 +31,8 @@ fn variables(given: &[OsString], environment: &Environment<'_>) -> Result<Vec<Wa
         let end = bytes.iter().position(|byte| *byte == b'=');
         let name = std::str::from_utf8(&bytes[..end.unwrap_or(bytes.len())]).ok().filter(|name| !name.is_empty());
         let Some(name) = name else { return Err(format!("--env {text:?}: expected NAME=VALUE or NAME")) };
-        if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(format!(
-                "--env {name:?}: the name of a variable cannot have blanks; give each variable its own --env"
-            ));
-        }
+        WantedVariable::check_name(name)
+            .map_err(|problem| format!("--env {name:?}: {problem}; give each variable its own --env"))?;
         let value = match end {
             Some(end) => Some(OsStr::from_bytes(&bytes[end + 1..]).to_owned()),
             None if NODE_VARIABLES.contains(&name) => None,

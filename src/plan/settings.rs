@@ -1,6 +1,7 @@
 //! Settings of a whole run. Workers see these, never the command line.
 
 mod builder;
+mod check;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -37,7 +38,7 @@ pub enum AgentChoice {
 /// Its value may be a secret: `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WantedVariable {
-    /// Returns its name.
+    /// Its name, without blanks and without `=`.
     pub name: String,
     /// Its value; `None` only for `PSSH_NODENUM`, `PSSH_NUMNODES` and `PSSH_HOST`, which get the host's number from 0, the number of hosts,
     /// and the name of the host in the list.

@@ -82,6 +82,7 @@ impl Engine {
         if let Some(unusable) = ssh::unusable() {
             return Err(Unprepared::Libssh2(unusable.to_string()));
         }
+        settings.check()?;
         settings.pool_size = settings.pool_size.min(specs.len()).max(1);
         let (runner, jobs) =
             bounded::under(cancel, || Runner::new(settings.clone(), specs, work, check, sessions, cancel))?;

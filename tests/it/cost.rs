@@ -3,15 +3,21 @@
 //! difference between two runs is what the hosts in between have cost. How long that takes is measured in `benches`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
+use std::{env, fs};
+
+use pssh::{Class, Client};
 
 use crate::bin::{Env, Run};
 use crate::embedded::{Behaviour, Config, Event, Server};
+use crate::sshd::{Fleet, Setup, Sshd};
 
 /// Hosts of the two runs that are compared.
 const FEW: u8 = 4;
 const MANY: u8 = 12;
+/// How many commands a process of [`a_further_command_on_a_session_that_stays`] runs.
+const COMMANDS: &str = "PSSH_TEST_COMMANDS";
 
 /// Hosts that say a line, with the one key exchange that does not depend on the versions of the libraries.
 fn server(env: &Env) -> Server {
@@ -124,6 +130,53 @@ fn ten_variables_go_along_with_the_command() {
     let sent = |report: &str| calls(report).get("sendto").copied().unwrap_or_default();
     let messages = per_host(sent(&few), sent(&many));
     run.check(messages == 9, &format!("{messages} messages per host"));
+}
+
+#[test]
+fn a_further_command_on_a_session_that_stays() {
+    if let Ok(commands) = env::var(COMMANDS) {
+        return run_on_one_session(commands.parse().expect("a number"));
+    }
+    let directory = Env::new();
+    let report = |commands: u8| {
+        let report = directory.path("valgrind.txt");
+        let output = Command::new("valgrind")
+            .args(["--tool=none", "--trace-syscalls=yes"])
+            .arg(format!("--log-file={}", report.display()))
+            .arg(env::current_exe().expect("this program"))
+            .args(["--exact", "cost::a_further_command_on_a_session_that_stays", "--nocapture"])
+            .env(COMMANDS, commands.to_string())
+            .output()
+            .expect("valgrind can be started");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        calls(&fs::read_to_string(report).expect("valgrind's report"))
+    };
+    let (few, many) = (report(FEW), report(MANY));
+    let per_command = |names: &[&str]| {
+        let count = |calls: &BTreeMap<String, u64>| names.iter().filter_map(|name| calls.get(*name)).sum::<u64>();
+        count(&many).saturating_sub(count(&few)) as f64 / f64::from(MANY - FEW)
+    };
+    // Opening the channel, the command with the end of its input, and the channel's close.
+    assert_eq!(per_command(&["sendto"]), 3.0, "messages per command");
+    assert_eq!(per_command(&["socket"]), 0.0, "sockets per command");
+    let (reads, waits) = (per_command(&["recvfrom"]), per_command(&["ppoll", "poll"]));
+    assert!(reads <= 8.0, "{reads} reads per command");
+    assert!(waits <= 8.0, "{waits} waits per command");
+}
+
+/// Runs so many commands one after the other on one host, which is logged in to once.
+fn run_on_one_session(commands: u8) {
+    let directory = Env::new();
+    let sshd = Sshd::start(&directory, Setup::default());
+    let mut settings = Fleet::settings_of(&directory);
+    settings.identities = vec![directory.ssh_dir().join("id_ed25519")];
+    let client = Client::new(sshd.hosts(), settings).expect("hosts");
+    for _ in 0..commands {
+        let tally = client.run_command("true").expect("it starts").join(None).expect("no limit");
+        assert_eq!(tally.count(Class::Ok), 1);
+    }
+    assert_eq!(sshd.connections(), 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use pssh::{Class, Client, Error, Happening, Outcome, Run, Settings, Stream};
+use pssh::{Class, Client, Error, Happening, Outcome, Run, Settings, Source, Stream, WantedVariable};
 
 use crate::bin::Env;
 use crate::client::{class, text};
@@ -106,6 +106,53 @@ fn failures_have_hints_without_options() {
     let host = &run.hosts()[0];
     assert_eq!(class(host), Some(Class::Connect));
     assert!(host.hint().is_some_and(|hint| hint.contains("sshd") && !hint.contains(" -")), "{:?}", host.hint());
+}
+
+#[test]
+fn impossible_settings_are_refused_by_name_before_the_first_connection() {
+    let (env, sshd) = hosts(1);
+    let said = |change: &dyn Fn(&mut Settings)| {
+        let mut settings = Fleet::settings_of(&env);
+        change(&mut settings);
+        let client = Client::new(sshd.hosts(), settings).expect("hosts");
+        client.run_command("true").err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let variable = |name: &str| WantedVariable { name: name.to_owned(), value: Some("1".into()) };
+    assert_eq!(said(&|settings| settings.user = Some(String::new())), "setting user \"\": it is empty");
+    assert_eq!(
+        said(&|settings| settings.user = Some("-l".to_owned())),
+        "setting user \"-l\": a user name cannot start with - or @"
+    );
+    assert_eq!(said(&|settings| *settings = settings.clone().password("")), "setting password: it is empty");
+    assert_eq!(
+        said(&|settings| (settings.ipv4_only, settings.ipv6_only) = (true, true)),
+        "setting ipv4_only and setting ipv6_only: no address is both"
+    );
+    for (name, problem) in [
+        ("A=B", "the name of a variable cannot have a ="),
+        ("A B", "the name of a variable cannot have blanks"),
+        ("", "the name of a variable is missing"),
+    ] {
+        let expected = format!("setting variables {name:?}: {problem}");
+        assert_eq!(said(&|settings| settings.variables = vec![variable(name)]), expected);
+    }
+    assert_eq!(
+        said(&|settings| settings.password = Some(Source::Ask)),
+        "Source::Ask: with the setting may_ask off, nobody is asked"
+    );
+    assert_eq!(sshd.connections(), 0);
+}
+
+#[test]
+fn a_file_for_a_directory_that_is_not_there_fails() {
+    let (env, sshd) = hosts(1);
+    let local = env.file("local", "text");
+    let remote = env.path("none").join("file");
+    let run = client(&env, &sshd).copy_file(&local, &remote).expect("it starts");
+    run.join(SOON).expect("it ends");
+    println!("{:?}", run.hosts()[0].outcome());
+    assert!(!remote.exists());
+    assert_ne!(class(&run.hosts()[0]), Some(Class::Ok));
 }
 
 #[test]
