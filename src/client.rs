@@ -206,7 +206,7 @@ impl Client {
     }
 
     /// Makes a copy of `local` to `remote` on all hosts, with the rules of scp and the guarantees of pscp(1): a file is in its place only
-    /// once all of its data has arrived.
+    /// once all of its data has arrived. Directories of `remote` that are missing are created, as by the reference client.
     pub fn upload(&self, local: impl Into<PathBuf>, remote: impl Into<PathBuf>) -> Transfer<'_> {
         Transfer::new(self, local.into(), remote.into(), Way::Up)
     }

@@ -144,15 +144,12 @@ fn impossible_settings_are_refused_by_name_before_the_first_connection() {
 }
 
 #[test]
-fn a_file_for_a_directory_that_is_not_there_fails() {
+fn directories_that_are_not_there_are_created_by_a_copy() {
     let (env, sshd) = hosts(1);
     let local = env.file("local", "text");
-    let remote = env.path("none").join("file");
-    let run = client(&env, &sshd).copy_file(&local, &remote).expect("it starts");
-    run.join(SOON).expect("it ends");
-    println!("{:?}", run.hosts()[0].outcome());
-    assert!(!remote.exists());
-    assert_ne!(class(&run.hosts()[0]), Some(Class::Ok));
+    let remote = env.path("none").join("further").join("file");
+    all_ok(&client(&env, &sshd).copy_file(&local, &remote).expect("it starts"));
+    assert_eq!(fs::read(&remote).expect("a file"), b"text");
 }
 
 #[test]
