@@ -56,7 +56,9 @@ pub(crate) fn judge(outcomes: &[Outcome], trials: &[Trial]) -> Vec<Goal> {
         let round_trip = case("d-far").and_then(|far| far.round_trip);
         near.zip(round_trip).is_some_and(|(near, round_trip)| near < 5.0 * round_trip)
     };
-    let rivals = trips(outcomes).into_iter().filter(|(tool, _)| *tool != Tool::This && is_comparable(*tool));
+    // Who prints something of its own first has no round trips before it, and a login takes some.
+    let rivals =
+        trips(outcomes).into_iter().filter(|(tool, trips)| *tool != Tool::This && *trips > 2.0 && is_comparable(*tool));
     let rival = rivals.map(|(_, trips)| trips);
     let rival = rival.min_by(f64::total_cmp);
     let own_trips = trips(outcomes).into_iter().find(|(tool, _)| *tool == Tool::This).map(|(_, trips)| trips);
